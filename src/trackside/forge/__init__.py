@@ -1,0 +1,1 @@
+"""GitHub behind narrow Protocols: own frozen models, operations as values, and one PyGithub adapter."""

@@ -1,0 +1,112 @@
+"""What Trackside reads from GitHub, as own frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+Role = str
+"""`admin`, `maintain`, `write`, `triage`, `read` or `none`; custom roles map to the base role they inherit."""
+
+ROLES: tuple[Role, ...] = ("none", "read", "triage", "write", "maintain", "admin")
+"""From least to most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pull:
+    """A pull request. `head_repo` is empty when the fork was deleted; `merge_sha` is empty on conflict or while unknown."""
+
+    number: int
+    title: str
+    state: str
+    draft: bool
+    author: str
+    head_repo: str
+    head_ref: str
+    head_sha: str
+    base_repo: str
+    base_ref: str
+    base_sha: str
+    merge_sha: str
+    mergeable: bool | None
+    merged: bool
+    labels: tuple[str, ...] = ()
+    url: str = ""
+
+    @property
+    def from_fork(self) -> bool:
+        return self.head_repo != self.base_repo
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comment:
+    """An issue or pull request comment."""
+
+    id: int
+    author: str
+    body: str
+    url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckRun:
+    """A check run as found on a commit."""
+
+    id: int
+    name: str
+    head_sha: str
+    status: str
+    conclusion: str | None
+    external_id: str = ""
+    summary: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkflowRun:
+    """A workflow run. `title` is its run-name; `path` the workflow file."""
+
+    id: int
+    title: str
+    path: str
+    event: str
+    status: str
+    conclusion: str | None
+    head_sha: str
+    head_branch: str
+    actor: str
+    attempt: int = 1
+    url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A job of a workflow run, with the labels it asks for."""
+
+    id: int
+    name: str
+    status: str
+    conclusion: str | None
+    labels: tuple[str, ...] = ()
+    runner: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotation:
+    """A note on a line of a file. `level` is `notice`, `warning` or `failure`."""
+
+    path: str
+    line: int
+    level: str
+    title: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """A git commit; parents in order."""
+
+    sha: str
+    tree: str
+    parents: tuple[str, ...] = field(default=())
+    message: str = ""

@@ -1,0 +1,90 @@
+"""The narrow Protocols that stages depend on; `forge/github.py` implements them all over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from trackside.forge.model import CheckRun, Comment, Commit, Job, Pull, Role, WorkflowRun
+from trackside.forge.operations import Applied, Operation
+
+
+class PullReader(Protocol):
+    """Pull requests."""
+
+    def pull(self, number: int) -> Pull:
+        """One pull request. Raises NotFound."""
+        ...
+
+    def pull_with_merge(self, number: int, *, wait: float = 30.0) -> Pull:
+        """Like `pull`, but waits up to `wait` seconds until GitHub has computed `mergeable`."""
+        ...
+
+    def pulls_of_commit(self, sha: str, *, head: str = "") -> tuple[Pull, ...]:
+        """Open pull requests whose head is `sha`; `head` (`owner:branch`) finds those of forks."""
+        ...
+
+
+class ContentReader(Protocol):
+    """Files and commits of the repository without a clone."""
+
+    def default_branch(self) -> str: ...
+    def head_of(self, branch: str) -> str:
+        """SHA at the tip of a branch. Raises NotFound."""
+        ...
+
+    def commit(self, sha: str) -> Commit: ...
+    def file(self, path: str, ref: str) -> bytes | None:
+        """A file's bytes at a ref, or None where there is none (a folder counts as none)."""
+        ...
+
+    def files(self, folder: str, ref: str) -> tuple[str, ...]:
+        """Paths of all files below a folder at a ref; empty where there is none."""
+        ...
+
+
+class PeopleReader(Protocol):
+    """Who may do what."""
+
+    def role(self, login: str) -> Role:
+        """`role_name` of a collaborator; `none` for a stranger."""
+        ...
+
+    def viewer(self) -> str:
+        """Login that this token writes as, such as `github-actions[bot]`."""
+        ...
+
+
+class RunReader(Protocol):
+    """Workflow runs and jobs."""
+
+    def runs(self, workflow: str, *, active: bool = False, limit: int = 100) -> tuple[WorkflowRun, ...]:
+        """Newest first; `active` keeps only those not completed."""
+        ...
+
+    def run(self, run_id: int) -> WorkflowRun: ...
+    def jobs(self, run_id: int) -> tuple[Job, ...]: ...
+
+
+class TalkReader(Protocol):
+    """Comments and check runs."""
+
+    def comments(self, issue: int) -> tuple[Comment, ...]:
+        """All pages, oldest first."""
+        ...
+
+    def checks(self, sha: str, *, name: str = "") -> tuple[CheckRun, ...]: ...
+
+
+class Writer(Protocol):
+    """The only way to write."""
+
+    def apply(self, operations: Iterable[Operation], *, dry_run: bool = False) -> tuple[Applied, ...]:
+        """Apply in order. A failing operation becomes `failed` with its error and does not stop the others."""
+        ...
+
+
+class Forge(PullReader, ContentReader, PeopleReader, RunReader, TalkReader, Writer, Protocol):
+    """Everything, for the composition root."""
+
+    repository: str
