@@ -32,9 +32,7 @@ class TracksideError(Exception):
     exit_code = 6
     reason_code = "internal_error"
 
-    def __init__(
-        self, message: str, *, why: str = "", remedy: str = "", link: str = "", reason_code: str = ""
-    ) -> None:
+    def __init__(self, message: str, *, why: str = "", remedy: str = "", link: str = "", reason_code: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.why = why
@@ -129,8 +127,9 @@ class ToolError(TracksideError):
     exit_code = 5
     reason_code = "tool_failed"
 
-    def __init__(self, message: str, *, log: str = "", why: str = "", remedy: str = "", link: str = "",
-                 reason_code: str = "") -> None:
+    def __init__(
+        self, message: str, *, log: str = "", why: str = "", remedy: str = "", link: str = "", reason_code: str = ""
+    ) -> None:
         super().__init__(message, why=why, remedy=remedy, link=link, reason_code=reason_code)
         self.log = log
 

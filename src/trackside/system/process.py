@@ -107,14 +107,21 @@ class Processes:
             ToolError: the program is missing, ran past `timeout` seconds, or (with `check`) exited non-zero.
         """
         words = tuple(str(word) for word in argv)
-        popen = self._start(words, cwd=cwd, env=env, stdin=subprocess.PIPE if input is not None else subprocess.DEVNULL,
-                            stderr=subprocess.PIPE)
+        popen = self._start(
+            words,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.PIPE if input is not None else subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
         try:
             stdout, stderr = popen.communicate(input, timeout)
         except BaseException as error:
             Child(popen).stop(grace=1.0)
             if isinstance(error, subprocess.TimeoutExpired):
-                raise ToolError(f"{words[0]} ran past {timeout:g} s and was stopped", reason_code="tool_timed_out") from None
+                raise ToolError(
+                    f"{words[0]} ran past {timeout:g} s and was stopped", reason_code="tool_timed_out"
+                ) from None
             raise
         done = Completed(argv=words, returncode=popen.returncode, stdout=stdout, stderr=stderr)
         if check and done.returncode != 0:
@@ -166,5 +173,7 @@ class Processes:
             if cwd is not None and not cwd.is_dir():
                 raise ToolError(f"folder {cwd} does not exist", reason_code="tool_missing") from error
             raise ToolError(
-                f"{words[0]} is not installed", remedy=f"install {words[0]} and put it on PATH", reason_code="tool_missing"
+                f"{words[0]} is not installed",
+                remedy=f"install {words[0]} and put it on PATH",
+                reason_code="tool_missing",
             ) from error
