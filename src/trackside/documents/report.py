@@ -60,7 +60,7 @@ class Series(Part, frozen=True, kw_only=True):
 
 
 class Plot(Part, frozen=True, kw_only=True):
-    """A plot of both runs: `line` has series, `confusion` a matrix of counts per run (rows actual, columns predicted)."""
+    """A plot of both runs: `line` has series, `confusion` a matrix of counts per run (row actual, column predicted)."""
 
     title: str
     kind: Literal["line", "confusion"]

@@ -13,7 +13,7 @@ ROLES: tuple[Role, ...] = ("none", "read", "triage", "write", "maintain", "admin
 
 @dataclass(frozen=True, kw_only=True)
 class Pull:
-    """A pull request. `head_repo` is empty when the fork was deleted; `merge_sha` is empty on conflict or while unknown."""
+    """A pull request. `head_repo` is empty when the fork was deleted, `merge_sha` on conflict or while unknown."""
 
     number: int
     title: str

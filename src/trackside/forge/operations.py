@@ -34,7 +34,7 @@ class UpsertCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class DispatchWorkflow:
-    """Start a workflow of `ref` (the default branch) with string inputs; skipped when `unless_title` is already running."""
+    """Start a workflow of `ref` (a branch) with string inputs; skipped while a run titled `unless_title` is active."""
 
     workflow: str
     ref: str
@@ -68,7 +68,7 @@ Operation = UpsertComment | UpsertCheck | DispatchWorkflow | CancelRun | CommitF
 
 @dataclass(frozen=True, kw_only=True)
 class Applied:
-    """What an operation came to: `created`, `updated`, `unchanged`, `skipped` or `failed`, with the id and URL it made."""
+    """What came of it: `created`, `updated`, `unchanged`, `skipped` or `failed`, with the id and URL it made."""
 
     operation: Operation
     outcome: str

@@ -22,7 +22,7 @@ class HookEvent:
     ref: str
     sha: str
     sender: str
-    token_kind: str = "user"
+    token_kind: str = "user"  # noqa: S105 - a kind, not a secret
     workflow: str | None = None
     """For `workflow_dispatch`: the workflow file's path."""
     run_id: int | None = None

@@ -79,7 +79,8 @@ class State:
         """Insert or replace; keeps the original place in `list` order on replacement."""
         with self._lock, self.transaction():
             self._db.execute(
-                "INSERT INTO docs VALUES (?, ?, ?, ?, ?) ON CONFLICT (kind, repo, key) DO UPDATE SET body = excluded.body",
+                "INSERT INTO docs VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT (kind, repo, key) DO UPDATE SET body = excluded.body",
                 (kind, repo, str(key), self.next("seq"), json.dumps(doc)),
             )
         return doc

@@ -5,6 +5,7 @@ Children lead a process group of their own, so that a time-out or a signal takes
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -74,10 +75,8 @@ class Child:
     def stop(self, grace: float = GRACE_SECONDS) -> int:
         """SIGTERM, then SIGKILL after `grace` seconds, for the whole group. Returns the exit status."""
         self.signal_group(signal.SIGTERM)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._popen.wait(grace)
-        except subprocess.TimeoutExpired:
-            pass
         self.signal_group(signal.SIGKILL)
         status = self._popen.wait()
         if self._popen.stdout is not None:
