@@ -1,0 +1,103 @@
+"""The valid configuration: what every stage reads, already checked and with defaults filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from trackside.documents.run import Direction, Money
+from trackside.forge.model import Role
+
+CONFIG_FILE = "trackside.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricPolicy:
+    """How a metric of a metrics file is judged. `name` is the dotted path within `file`.
+
+    `tolerance` is absolute: a change for the worse up to it counts as unchanged. `minimum`/`maximum` are hard bounds.
+    """
+
+    name: str
+    file: str
+    direction: Direction = "none"
+    minimum: float | None = None
+    maximum: float | None = None
+    tolerance: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """A table (Parquet or CSV) with one row an example: columns for label, score, slices and (optionally) a row id."""
+
+    file: str
+    label: str = "label"
+    score: str = "score"
+    id: str = ""
+    slices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One model. Empty `stages` means all stages of the pipeline. `seeds` are parameter names (dotted)."""
+
+    name: str
+    path: str
+    stages: tuple[str, ...] = ()
+    metrics: tuple[MetricPolicy, ...] = ()
+    predictions: Predictions | None = None
+    seeds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainPolicy:
+    """When and where training runs.
+
+    `label` is what `on: label` waits for. `requirements` is a hash-pinned file from which the stages' environment is
+    made. `gpu_hours_per_pull` caps what the runs of one pull request may use together.
+    """
+
+    on: Literal["pull_request", "label", "command"] = "pull_request"
+    label: str = "train"
+    runs_on: tuple[str, ...] = ("self-hosted", "gpu")
+    timeout_minutes: int = 360
+    requirements: str = ""
+    gpu_hour_price: Money | None = None
+    gpu_hours_per_pull: float | None = None
+    pass_env: tuple[str, ...] = ()
+    """Names of variables that stages may see beside PATH, HOME, LANG and TMPDIR; never secrets."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportPolicy:
+    """How reports are published. `template` is a folder (default branch) whose files override single blocks."""
+
+    publisher: Literal["github", "cml"] = "github"
+    template: str = ""
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """Line and column in `trackside.yaml`, both from 1."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The whole policy. `positions` maps dotted keys (`models.delay.metrics.roc_auc.min`) to where they stand."""
+
+    models: tuple[Model, ...]
+    train: TrainPolicy = TrainPolicy()
+    report: ReportPolicy = ReportPolicy()
+    commands: Mapping[str, Role] = field(default_factory=dict)
+    """Least role per comment command."""
+    data_branch: str = "trackside-data"
+    positions: Mapping[str, Position] = field(default_factory=dict)
+    file: str = CONFIG_FILE
+
+    def model(self, name: str) -> Model | None:
+        return next((model for model in self.models if model.name == name), None)
