@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Makes, or finds again, the environment of one requirement set and prints its Python.
+# Keyed by the digest of the lock file and the Python version; built aside and renamed, so a killed install is never used.
+set -euo pipefail
+
+set_name=${1:?usage: setup.sh core|plan|train}
+case "$set_name" in core | plan | train) ;; *)
+  echo "::error title=trackside::unknown requirement set '$set_name'; use core, plan or train" >&2
+  exit 2
+  ;;
+esac
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+lock=$root/requirements/$set_name.txt
+
+python=''
+for candidate in "${TRACKSIDE_BASE_PYTHON:-}" python3.13 python3.12 python3.11 python3 python; do
+  if [ -n "$candidate" ] && "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    python=$candidate
+    break
+  fi
+done
+if [ -z "$python" ]; then
+  echo "::error title=trackside::no Python 3.11 or newer with venv on this runner; add actions/setup-python before this step" >&2
+  exit 2
+fi
+
+version=$("$python" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
+digest=$(sha256sum "$lock" | cut -c1-16)
+cache=${RUNNER_TOOL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/trackside
+home=$cache/$set_name-$version-$digest
+if [ ! -x "$home/bin/python" ]; then
+  mkdir -p "$cache"
+  aside=$(mktemp -d "$cache/.new-XXXXXX")
+  trap 'rm -rf "$aside"' EXIT
+  echo "installing the $set_name set ($(grep -c '==' "$lock") packages)" >&2
+  if command -v uv >/dev/null; then
+    uv venv --quiet --python "$("$python" -c 'import sys; print(sys.executable)')" "$aside/env" >&2
+    uv pip install --quiet --python "$aside/env/bin/python" --require-hashes -r "$lock" >&2
+  else
+    "$python" -m venv "$aside/env" >&2
+    "$aside/env/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock" >&2
+  fi
+  # Two jobs may finish at once: the second rename fails and the first environment serves both.
+  mv -T "$aside/env" "$home" 2>/dev/null || [ -x "$home/bin/python" ]
+fi
+
+if [ -n "${GITHUB_OUTPUT:-}" ]; then
+  printf 'python=%s\nsource=%s\n' "$home/bin/python" "$root/src" >>"$GITHUB_OUTPUT"
+fi
+printf '%s\n' "$home/bin/python"

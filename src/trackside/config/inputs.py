@@ -1,0 +1,102 @@
+"""The one table of action inputs and outputs: `action.yml` files, the command line and the docs are held to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """An input of a composite action; code reads it as `TRACKSIDE_<NAME>` from the environment."""
+
+    action: str
+    name: str
+    description: str
+    default: str = ""
+    required: bool = False
+
+    @property
+    def variable(self) -> str:
+        return "TRACKSIDE_" + self.name.upper().replace("-", "_")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """An output of a composite action, taken from its step `run` unless `step` names another."""
+
+    action: str
+    name: str
+    description: str
+    step: str = "run"
+
+
+_NEEDS = "Token for the API; needs the permissions that the workflow's job lists."
+_TOKEN_DEFAULT = "${{ github.token }}"  # noqa: S105 - an expression, not a secret
+
+INPUTS: tuple[Input, ...] = (
+    Input(action="setup", name="set", description="Requirement set to install: core, plan or train.", default="core"),
+    Input(
+        action="plan",
+        name="mode",
+        description="plan: decide for the event; admit: check a dispatched run.",
+        default="plan",
+    ),
+    Input(action="plan", name="github-token", description=_NEEDS, default=_TOKEN_DEFAULT),
+    Input(action="plan", name="train-workflow", description="File name of the training workflow.", default="train.yml"),
+    Input(
+        action="plan",
+        name="out",
+        description="Folder for the documents that this step writes.",
+        default="trackside-plan",
+    ),
+    Input(
+        action="plan", name="dry-run", description="true: decide and print, write nothing to GitHub.", default="false"
+    ),
+    Input(action="train", name="phase", description="pull, reproduce, push or record.", required=True),
+    Input(
+        action="train", name="admission", description="Folder with what the admit step wrote.", default="trackside-plan"
+    ),
+    Input(action="train", name="workspace", description="Checkout of the commit to train.", default="work"),
+    Input(action="train", name="out", description="Folder for the run document.", default="trackside-run"),
+    Input(action="report", name="github-token", description=_NEEDS, default=_TOKEN_DEFAULT),
+    Input(action="report", name="run", description="Folder with the run document.", default="trackside-run"),
+    Input(
+        action="report",
+        name="train-result",
+        description="Result of the training job (`needs.train.result`).",
+        default="",
+    ),
+    Input(
+        action="report", name="admit-result", description="Result of the admit job (`needs.admit.result`).", default=""
+    ),
+    Input(action="report", name="out", description="Folder for the report in all formats.", default="trackside-report"),
+    Input(
+        action="report", name="dry-run", description="true: render and print, write nothing to GitHub.", default="false"
+    ),
+)
+
+OUTPUTS: tuple[Output, ...] = (
+    Output(action="setup", name="python", description="Python of the environment.", step="setup"),
+    Output(action="setup", name="source", description="Folder to put on PYTHONPATH.", step="setup"),
+    Output(action="plan", name="decision", description="done, skipped, refused or failed."),
+    Output(action="plan", name="reason-code", description="Why; see docs/reason-codes.md."),
+    Output(action="plan", name="models", description="JSON list of the models that training was started for."),
+    Output(action="plan", name="runs-on", description="mode admit: JSON list of runner labels."),
+    Output(action="plan", name="timeout-minutes", description="mode admit: limit of the training job."),
+    Output(action="train", name="decision", description="done, skipped, refused or failed."),
+    Output(action="train", name="reason-code", description="Why; see docs/reason-codes.md."),
+    Output(action="train", name="executed", description="Number of stages that were executed."),
+    Output(action="report", name="decision", description="done, skipped, refused or failed."),
+    Output(action="report", name="reason-code", description="Why; see docs/reason-codes.md."),
+    Output(action="report", name="gate", description="passed, failed or neutral."),
+    Output(action="report", name="comment-url", description="The report's comment."),
+    Output(action="report", name="check-url", description="The check run."),
+)
+
+
+def inputs_of(action: str) -> tuple[Input, ...]:
+    return tuple(row for row in INPUTS if row.action == action)
+
+
+def outputs_of(action: str) -> tuple[Output, ...]:
+    return tuple(row for row in OUTPUTS if row.action == action)
