@@ -1,0 +1,1 @@
+"""GitHub's event payloads → typed events: which pull request, which commit, who asked."""
