@@ -57,7 +57,10 @@ class CheckRun:
     status: str
     conclusion: str | None
     external_id: str = ""
+    title: str = ""
     summary: str = ""
+    text: str = ""
+    annotations: int = 0
     url: str = ""
 
 

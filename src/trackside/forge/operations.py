@@ -75,3 +75,4 @@ class Applied:
     id: int | str = 0
     url: str = ""
     error: str = ""
+    reason_code: str = ""

@@ -1,0 +1,67 @@
+"""What many tests share: a sandbox on the loopback interface, repositories in it, and its strictness after each test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from trackside.forge.github import GithubForge
+from trackside.sandbox.server import Sandbox
+
+ENV = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+REPO = "acme/flights"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with Sandbox(tmp_path_factory.mktemp("sandbox"), ENV) as running:
+        running.hub.add_user("github-actions[bot]", "Bot")
+        yield running
+
+
+@pytest.fixture
+def sandbox(server: Sandbox) -> Iterator[Sandbox]:
+    """The session's server; the test fails when an exchange violated GitHub's description."""
+    server.violations.clear()
+    server.faults.clear()
+    server.calls.clear()
+    yield server
+    assert not server.violations, server.violations
+
+
+@pytest.fixture
+def repo(sandbox: Sandbox, request: pytest.FixtureRequest) -> str:
+    """A fresh repository with one commit on main; `ada` may write, `mallory` is a stranger."""
+    name = f"acme/r{sandbox.state.next('test')}"
+    sandbox.hub.add_repo(name)
+    sandbox.hub.set_role(name, "ada", "write")
+    sandbox.hub.add_user("mallory")
+    for login in ("ada", "mallory", "acme"):
+        sandbox.hub.add_token(f"token-{login}", login)
+    sandbox.hub.commit_folder(name, "main", {"README.md": b"# flights\n"}, "first", user("ada"))
+    return name
+
+
+def user(login: str) -> dict[str, object]:
+    """An actor for the hub's calls."""
+    return {"login": login, "kind": "user"}
+
+
+def bot_forge(sandbox: Sandbox, repo: str, permissions: dict[str, str] | None = None, **more: object) -> GithubForge:
+    """A forge with a job's token, as `github-actions[bot]`."""
+    held = (
+        {"contents": "write", "pull-requests": "write", "checks": "write", "actions": "write"}
+        if permissions is None
+        else permissions
+    )
+    token = f"job-{sandbox.state.next('token')}"
+    sandbox.hub.add_token(token, "github-actions[bot]", "workflow", held, repo)
+    return GithubForge(repo, token, sandbox.api_url, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def workdir(tmp_path: Path) -> Path:
+    return tmp_path
