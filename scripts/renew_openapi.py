@@ -33,7 +33,9 @@ def mend(node: Any) -> None:
 def main(version: str = "23.0.2") -> None:
     with tempfile.TemporaryDirectory() as folder:
         package = f"@octokit/openapi@{version}"
-        done = subprocess.run(["npm", "pack", package, "--silent"], cwd=folder, check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            ["npm", "pack", package, "--silent"], cwd=folder, check=True, capture_output=True, text=True
+        )
         with tarfile.open(Path(folder, done.stdout.strip().splitlines()[-1])) as archive:
             description = json.load(archive.extractfile("package/generated/api.github.com.json"))  # type: ignore[arg-type]
             licence = archive.extractfile("package/LICENSE").read()  # type: ignore[union-attr]

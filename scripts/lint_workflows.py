@@ -1,0 +1,117 @@
+"""Lint workflows, actions and their scripts: zizmor, check-jsonschema, shellcheck, and checks of our own."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+
+
+def run(*argv: str | Path) -> str:
+    """Empty when the linter is content, else what it said."""
+    done = subprocess.run([str(word) for word in argv], cwd=ROOT, capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else f"{argv[0]}:\n{done.stdout}{done.stderr}"
+
+
+def workflows() -> list[Path]:
+    return sorted([*ROOT.glob("workflows/*.yml"), *ROOT.glob(".github/workflows/*.yml")])
+
+
+def actions() -> list[Path]:
+    return sorted([ROOT / "action.yml", *ROOT.glob("actions/*/action.yml"), *ROOT.glob("src/**/action.yml")])
+
+
+def undefined_in_composite(path: Path) -> list[str]:
+    """`inputs.x` and `steps.y.outputs` that nothing defines: no public linter finds these inside composites."""
+    action: dict[str, Any] = yaml.safe_load(path.read_text())
+    known = set(action.get("inputs") or {})
+    steps = action["runs"].get("steps", [])
+    ids = {step["id"] for step in steps if "id" in step}
+    wrong = []
+    for expression in re.findall(r"\$\{\{(.*?)\}\}", path.read_text(), re.DOTALL):
+        wrong += [
+            f"{path}: inputs.{name} is not defined"
+            for name in re.findall(r"\binputs\.([\w-]+)", expression)
+            if name not in known
+        ]
+        wrong += [
+            f"{path}: step {name} is not defined"
+            for name in re.findall(r"\bsteps\.([\w-]+)", expression)
+            if name not in ids
+        ]
+    for step in steps:
+        if "run" in step and "shell" not in step:
+            wrong.append(f"{path}: a step lacks `shell`")
+        if "${{" in str(step.get("run", "")):
+            wrong.append(f"{path}: an expression inside `run:`")
+    return wrong
+
+
+def shell_blocks(path: Path) -> list[tuple[str, str]]:
+    """(place, script) of every `run:` below a file."""
+    found: list[tuple[str, str]] = []
+
+    def walk(node: Any, place: str) -> None:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                if key == "run" and isinstance(value, str):
+                    found.append((place, value))
+                walk(value, f"{place}.{key}")
+        elif isinstance(node, list):
+            for index, value in enumerate(node):
+                walk(value, f"{place}[{index}]")
+
+    walk(yaml.safe_load(path.read_text()), str(path.relative_to(ROOT)))
+    return found
+
+
+def shellcheck(files: list[Path]) -> list[str]:
+    wrong = []
+    with tempfile.TemporaryDirectory() as folder:
+        for path in files:
+            for place, script in shell_blocks(path):
+                if "${{" in script:
+                    wrong.append(f"{place}: an expression inside `run:`")
+                target = Path(folder, "step.sh")
+                target.write_text("#!/usr/bin/env bash\n" + script + "\n")
+                said = run(BIN / "shellcheck", target)
+                if said:
+                    wrong.append(f"{place}:\n{said}")
+    scripts = [*ROOT.glob("scripts/*.sh"), *ROOT.glob("actions/**/*.sh"), ROOT / ".ci/run"]
+    wrong.append(run(BIN / "shellcheck", *scripts))
+    return wrong
+
+
+def main() -> int:
+    wrong = [
+        run(
+            BIN / "zizmor",
+            "--offline",
+            "--quiet",
+            "--persona",
+            "auditor",
+            "action.yml",
+            "actions",
+            "workflows",
+            ".github/workflows",
+        ),
+        run(BIN / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows()),
+        run(BIN / "check-jsonschema", "--builtin-schema", "vendor.github-actions", *actions()),
+        *shellcheck([*workflows(), *actions()]),
+        *[line for path in actions() for line in undefined_in_composite(path)],
+    ]
+    said = [text for text in wrong if text]
+    print("\n".join(said) if said else f"{len(workflows())} workflows and {len(actions())} actions: no findings")
+    return 1 if said else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
