@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -285,10 +285,10 @@ class _Scorer:
         self.losses = {name: _loss(name, label, score) for name in names if name in _LOSSES}
 
     def __call__(self, counts: Counts) -> Floats:
-        weights = counts / counts.sum()  # floating point throughout: dot products then run at full speed
+        weights = counts / counts.sum()
         found = self._ranks(counts) if self.ranked else {}
         for name, losses in self.losses.items():
-            mean = float(weights @ losses)
+            mean = _dot(weights, losses)
             found[name] = float(np.sqrt(mean)) if name == "rmse" else mean
             if name == "r2":
                 found[name] = self._explained(weights, mean)
@@ -296,7 +296,7 @@ class _Scorer:
 
     def _explained(self, weights: Floats, mean_square: float) -> float:
         """1 - residual / total sum of squares; NaN for a constant label."""
-        spread = float(weights @ (self.label - float(weights @ self.label)) ** 2)
+        spread = _dot(weights, (self.label - _dot(weights, self.label)) ** 2)
         return 1 - mean_square / spread if spread > 0 else float("nan")
 
     def _ranks(self, counts: Counts) -> dict[str, float]:
@@ -311,7 +311,7 @@ class _Scorer:
         made = {"roc_auc": float("nan"), "average_precision": float("nan")}
         positives, negatives = int(positive.sum()), int(below[-1])
         if positives and negatives and "roc_auc" in self.names:
-            wins = float(positive @ (below - 0.5 * negative))
+            wins = _dot(positive, below) - 0.5 * _dot(positive, negative)
             made["roc_auc"] = wins / (positives * negatives)
         if positives and "average_precision" in self.names:
             true_above = positives - np.cumsum(positive) + positive
@@ -319,23 +319,28 @@ class _Scorer:
             steps = np.flatnonzero(positive)
             true_at = true_above[steps]
             precision = true_at / (true_at + false_above[steps])
-            made["average_precision"] = float(positive[steps] @ precision) / positives
+            made["average_precision"] = _dot(positive[steps], precision) / positives
         return made
 
 
 _LOSSES = ("brier", "log_loss", "accuracy", "mae", "rmse", "r2")
 
 
+def _dot(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> float:
+    """Sum of products in this thread: BLAS would start threads of its own for vectors this short."""
+    return float(np.einsum("i,i->", left, right))
+
+
 def _loss(name: str, label: Floats, score: Floats) -> Floats:
     """Per-row term whose mean is the metric (its square for rmse and r2)."""
+    error: Floats = score - label
     if name == "log_loss":
-        safe = np.clip(score, EPSILON, 1 - EPSILON)
-        return -(label * np.log(safe) + (1 - label) * np.log1p(-safe))
+        safe: Floats = np.clip(score, EPSILON, 1 - EPSILON)
+        surprise: Floats = -(label * np.log(safe) + (1 - label) * np.log1p(-safe))
+        return surprise
     if name == "accuracy":
         return ((score >= 0.5) == (label == 1)).astype(np.float64)
-    if name == "mae":
-        return np.abs(score - label)
-    return cast(Floats, (score - label) ** 2)
+    return np.abs(error) if name == "mae" else error * error
 
 
 def _percentile(deltas: Floats, level: float) -> tuple[float | None, float | None]:
