@@ -14,9 +14,11 @@ REASONS: dict[str, str] = {
     "gate_failed": "A metric broke its bound or regressed.",
     "internal_error": "A defect in Trackside; please report it.",
     "not_found": "The object does not exist, or the token may not see it.",
+    "rate_limited": "GitHub's rate limit would have to be waited for longer than allowed.",
     "refused": "Not allowed; nothing was started.",
     "timed_out": "No answer in time.",
     "tool_failed": "An external tool failed.",
     "tool_missing": "An external tool is not installed.",
     "tool_timed_out": "An external tool ran past its time limit.",
+    "unauthorized": "GitHub does not know the token.",
 }
