@@ -16,43 +16,15 @@ import numpy.typing as npt
 
 from trackside.documents.run import Comparison, Interval, SliceRow
 from trackside.errors import DataError
+from trackside.report.names import DIRECTIONS, canonical
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 Task = Literal["binary", "regression"]
 
-DIRECTIONS: Mapping[str, Literal["max", "min"]] = {
-    "roc_auc": "max",
-    "average_precision": "max",
-    "brier": "min",
-    "log_loss": "min",
-    "accuracy": "max",
-    "mae": "min",
-    "rmse": "min",
-    "r2": "max",
-}
-"""Every metric that can be compared, and which way is better."""
-
 TASKS: Mapping[Task, tuple[str, ...]] = {
     "binary": ("roc_auc", "average_precision", "brier", "log_loss", "accuracy"),
     "regression": ("mae", "rmse", "r2"),
-}
-
-ALIASES = {
-    "auc": "roc_auc",
-    "auroc": "roc_auc",
-    "rocauc": "roc_auc",
-    "ap": "average_precision",
-    "pr_auc": "average_precision",
-    "auprc": "average_precision",
-    "brier_score": "brier",
-    "brier_loss": "brier",
-    "logloss": "log_loss",
-    "cross_entropy": "log_loss",
-    "acc": "accuracy",
-    "mean_absolute_error": "mae",
-    "root_mean_squared_error": "rmse",
-    "r2_score": "r2",
 }
 
 RESAMPLES = 1000
@@ -64,13 +36,6 @@ SLICE_ROWS = 50
 SLICE_VALUES = 50
 SLICES_SHOWN = 10
 EPSILON = 1e-15
-
-
-def canonical(name: str) -> str | None:
-    """The name used here for a metric of a metrics file (`eval.test.AUC` → `roc_auc`), or None when unknown."""
-    last = name.rsplit(".", 1)[-1].lower().replace("-", "_")
-    last = ALIASES.get(last, last)
-    return last if last in DIRECTIONS else None
 
 
 def task_of(label: Sequence[Any] | npt.NDArray[Any]) -> Task:
@@ -333,14 +298,15 @@ def _dot(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> float:
 
 def _loss(name: str, label: Floats, score: Floats) -> Floats:
     """Per-row term whose mean is the metric (its square for rmse and r2)."""
-    error: Floats = score - label
+    made: Floats = score - label
     if name == "log_loss":
-        safe: Floats = np.clip(score, EPSILON, 1 - EPSILON)
-        surprise: Floats = -(label * np.log(safe) + (1 - label) * np.log1p(-safe))
-        return surprise
-    if name == "accuracy":
-        return ((score >= 0.5) == (label == 1)).astype(np.float64)
-    return np.abs(error) if name == "mae" else error * error
+        safe = np.clip(score, EPSILON, 1 - EPSILON)
+        made = -(label * np.log(safe) + (1 - label) * np.log1p(-safe))
+    elif name == "accuracy":
+        made = ((score >= 0.5) == (label == 1)).astype(np.float64)
+    else:
+        made = np.abs(made) if name == "mae" else made * made
+    return made
 
 
 def _percentile(deltas: Floats, level: float) -> tuple[float | None, float | None]:
