@@ -8,7 +8,7 @@ from typing import Any
 from trackside.errors import Conflict, DataError, ForgeError
 from trackside.forge.client import Client, Unsure, segment, segments
 from trackside.forge.operations import Applied, CommitFiles
-from trackside.forge.text import clean
+from trackside.system.text import clean
 
 RACES = 25
 """How often a lost race is run again; each round at least one writer gets through."""

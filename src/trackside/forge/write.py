@@ -19,7 +19,13 @@ from trackside.forge.operations import (
     UpsertComment,
 )
 from trackside.forge.read import Reads, check_of, comment_of
-from trackside.forge.text import MAX_COMMENT, MAX_OUTPUT, clean, cut, length
+from trackside.system.text import clean, cut, length
+
+MAX_COMMENT = 65_536
+"""Characters of a comment."""
+
+MAX_OUTPUT = 65_535
+"""Characters of a check run's summary, and of its text."""
 
 ANNOTATIONS_A_REQUEST = 50
 

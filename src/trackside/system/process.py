@@ -55,8 +55,9 @@ class Child:
         """Each line of output without its newline, as it arrives, until the child closes it."""
         stream: IO[bytes] | None = self._popen.stdout
         if stream is not None:
-            for raw in stream:
-                yield raw.decode("utf-8", "replace").rstrip("\r\n")
+            with stream:
+                for raw in stream:
+                    yield raw.decode("utf-8", "replace").rstrip("\r\n")
 
     def wait(self, timeout: float | None = None) -> int:
         """Exit status. Raises TimeoutError after `timeout` seconds; the child goes on."""

@@ -3,48 +3,62 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-MAX_COMMENT = 65_536
-"""Characters of a comment."""
-
-MAX_OUTPUT = 65_535
-"""Characters of a check run's summary, and of its text."""
-
-NOTE = "\n\n… cut here: the rest is in the job summary and the artifact.\n"
+NOTE = "\n\n… cut here: the whole text was too long.\n"
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
 
 
 def clean(text: str) -> str:
-    """Valid Unicode without NUL, which JSON could carry and GitHub refuses; line ends as GitHub keeps them."""
+    """Valid Unicode without NUL, which JSON could carry and GitHub refuses; lines end in a line feed."""
     sound = text.encode("utf-8", "replace").decode("utf-8")
     return sound.replace("\0", "\N{REPLACEMENT CHARACTER}").replace("\r\n", "\n")
 
 
 def length(text: str) -> int:
     """Characters as GitHub may count them: UTF-16 code units, never fewer than code points."""
-    return len(text) + sum(1 for char in text if ord(char) > 0xFFFF) if not text.isascii() else len(text)
+    return len(text) if text.isascii() else len(text.encode("utf-16-le", "replace")) // 2
 
 
-def cut(text: str, limit: int) -> str:
-    """At most `limit` characters (by `length`), whole lines where a line fits at all, with a note where it was cut."""
+def byte_length(text: str) -> int:
+    """Bytes in UTF-8."""
+    return len(text.encode("utf-8", "replace"))
+
+
+def cut(text: str, limit: int, measure: Callable[[str], int] = length) -> str:
+    """At most `limit` by `measure`, with a note where it was cut.
+
+    Lines are kept whole. Only a text whose very first line is too long is cut within it. A `limit` too small for the
+    note gives an empty text.
+    """
     text = clean(text)
-    if length(text) <= limit:
+    if measure(text) <= limit:
         return text
     kept: list[str] = []
     used, fence, folds = 0, "", 0
     for line in text.split("\n"):
         now_fence, now_folds = _after(line, fence, folds)
-        closing = length(_closing(now_fence, now_folds) + NOTE)
-        room = limit - used - closing
-        if length(line) + 1 > room:
-            if not kept and not now_fence:
-                kept.append(line[: max(0, (room - 1) // 2)])
+        room = limit - used - measure(_closing(now_fence, now_folds) + NOTE)
+        size = measure(line) + 1
+        if size > room:
+            if not kept and not now_fence and not now_folds:
+                kept.append(_head(line, room, measure))
             break
         kept.append(line)
-        used += length(line) + 1
+        used += size
         fence, folds = now_fence, now_folds
-    return "\n".join(kept) + _closing(fence, folds) + NOTE
+    done = "\n".join(kept) + _closing(fence, folds) + NOTE
+    return done if measure(done) <= limit else ""
+
+
+def _head(line: str, room: int, measure: Callable[[str], int]) -> str:
+    """The longest beginning that measures less than `room`."""
+    low, high = 0, len(line)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if measure(line[:middle]) < room else (low, middle - 1)
+    return line[:low]
 
 
 def _after(line: str, fence: str, folds: int) -> tuple[str, int]:
