@@ -8,7 +8,7 @@ from typing import Any
 from trackside.errors import Conflict, DataError, ForgeError
 from trackside.forge.client import Client, Unsure, segment, segments
 from trackside.forge.operations import Applied, CommitFiles
-from trackside.system.text import clean
+from trackside.system.text import valid
 
 RACES = 25
 """How often a lost race is run again; each round at least one writer gets through."""
@@ -42,7 +42,7 @@ def commit_files(client: Client, operation: CommitFiles) -> Applied:
         if not entries or (tip and tip.tree == tree):
             at = tip.commit if tip else ""
             return Applied(operation=operation, outcome="updated" if at in mine else "unchanged", id=at)
-        body = {"message": clean(operation.message), "tree": tree, "parents": [tip.commit] if tip else []}
+        body = {"message": valid(operation.message), "tree": tree, "parents": [tip.commit] if tip else []}
         made = client.post("/git/commits", body, repeatable=True)
         mine.add(str(made["sha"]))
         if _swap(client, operation.branch, tip, str(made["sha"])):
@@ -80,7 +80,7 @@ def _entries(client: Client, operation: CommitFiles, tip: Tip | None) -> list[di
             if there != (text is None):
                 continue
         entry: dict[str, Any] = {"path": path, "mode": "100644", "type": "blob"}
-        entries.append(entry | ({"sha": None} if text is None else {"content": clean(text)}))
+        entries.append(entry | ({"sha": None} if text is None else {"content": valid(text)}))
     return entries
 
 

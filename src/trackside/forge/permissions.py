@@ -5,25 +5,28 @@ from __future__ import annotations
 import re
 
 _AREAS: tuple[tuple[str, str], ...] = (
-    (r"/(check-runs|check-suites)", "checks"),
-    (r"/actions/", "actions"),
-    (r"/(pulls|issues)(/|\?|$)", "pull-requests"),
-    (r"/(git|contents|branches)(/|\?|$)", "contents"),
+    (r"(check-runs|check-suites)|commits/[^/]+/check-runs", "checks"),
+    (r"actions/", "actions"),
+    (r"(pulls|issues)(/|$)", "pull-requests"),
+    (r"(git|contents|branches)(/|$)", "contents"),
 )
-"""First match wins; comments on pull requests are `issues` in the path and `pull-requests` in the permission."""
+"""First match at the start of the path wins; a pull request's comments are `issues` in the path."""
+
+_REPOSITORY = re.compile(r"(/repos/[^/]+/[^/]+)?/")
 
 
 def needed(method: str, path: str, accepted: str = "") -> str:
     """The line to add, such as `checks: write`; empty when unknown.
 
     Args:
-        path: below `/repos/{owner}/{repo}`.
+        path: with or without `/repos/{owner}/{repo}` in front.
         accepted: GitHub's `X-Accepted-GitHub-Permissions` header (`a=write,b=read; c=write`): its first alternative
             is used where the path is not in the table.
     """
     level = "read" if method == "GET" else "write"
+    below = _REPOSITORY.sub("", path, count=1)
     for pattern, area in _AREAS:
-        if re.search(pattern, path):
+        if re.match(pattern, below):
             return f"{area}: {level}"
     first = accepted.split(";")[0].split(",")[0].strip()
     name, _, given = first.partition("=")

@@ -10,10 +10,14 @@ NOTE = "\n\n… cut here: the whole text was too long.\n"
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
 
 
+def valid(text: str) -> str:
+    """Text that UTF-8 can carry: lone surrogates become question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def clean(text: str) -> str:
-    """Valid Unicode without NUL, which JSON could carry and GitHub refuses; lines end in a line feed."""
-    sound = text.encode("utf-8", "replace").decode("utf-8")
-    return sound.replace("\0", "\N{REPLACEMENT CHARACTER}").replace("\r\n", "\n")
+    """Valid text without NUL, which GitHub refuses; lines end in a line feed."""
+    return valid(text).replace("\0", "\N{REPLACEMENT CHARACTER}").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def length(text: str) -> int:
