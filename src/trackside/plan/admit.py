@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from trackside.config.model import CONFIG_FILE, Config, Model
+from trackside.documents.admission import Admission
 from trackside.documents.plan import Subject
 from trackside.errors import ConfigError, NotFound, Refused
 from trackside.forge.model import ROLES, Pull
-from trackside.documents.admission import Admission
 from trackside.plan.changes import policy_changes
 from trackside.plan.objects import GitTree, read_commit
 from trackside.plan.pipeline import PipelineInputs, inputs_of

@@ -27,8 +27,8 @@ from trackside.plan.overrides import apply
 from trackside.plan.paths import inside
 from trackside.system.process import Processes
 
-CPU_SECONDS = 60
-MEMORY_BYTES = 4 * 1024**3
+CPU_SECONDS = 40
+MEMORY_BYTES = 3 * 512 * 1024**2
 MAX_FILE = 2 * 1024 * 1024
 MAX_NODES = 200_000
 MAX_STAGES = 2_000
