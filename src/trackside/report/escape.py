@@ -15,7 +15,7 @@ from markupsafe import Markup
 LIMIT = 200
 """Characters shown of one value."""
 BREAK = "&#8203;"
-_ENTITIES = {ord(sign): f"&#{ord(sign)};" for sign in "\\`*_{}[]#|~!$^:=@"} | {
+_ENTITIES = {ord(sign): f"&#{ord(sign)};" for sign in "\\`*{}[]#|~!$^@"} | {
     ord("&"): "&amp;",
     ord("<"): "&lt;",
     ord(">"): "&gt;",
@@ -25,6 +25,10 @@ _SIMPLE = re.compile(r"[A-Za-z0-9 _.,:/+()%=\-]*[A-Za-z0-9_.,:/+()%=\-]")
 _HEX = re.compile(r"(?<![0-9A-Za-z])([0-9a-fA-F]{4})([0-9a-fA-F]{3,})(?![0-9A-Za-z])")
 _GH = re.compile(r"\b(GH)(-\d)", re.IGNORECASE)
 _DOT = re.compile(r"\b(www)(\.)", re.IGNORECASE)
+_EDGE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+"""Underscores that could open or close emphasis; those inside a word cannot."""
+_START = re.compile(r"^(\d{0,9})([-+=.)])(?![0-9])")
+"""What would open a list, a heading or a rule at the start of a line."""
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.")
 
 
@@ -45,7 +49,15 @@ def inline(value: Any, limit: int = LIMIT) -> Markup:
     text = _DOT.sub("\\1\x00\\2", text)
     text = re.sub(r"([@#])(?=\S)", "\\1\x00", text)
     text = re.sub(r"(:)(?=[/\w+])", "\\1\x00", text)
-    return Markup(text.translate(_ENTITIES).replace("\x00", BREAK))  # noqa: S704 - every character is accounted for
+    text = _EDGE.sub("\x01", text.translate(_ENTITIES))
+    text = _START.sub(lambda match: f"{match[1]}&#{ord(match[2])};", text)
+    return Markup(text.replace("\x01", "&#95;").replace("\x00", BREAK))  # noqa: S704 - every character is accounted for
+
+
+def with_ids(value: Any, limit: int = LIMIT) -> Markup:
+    """Like `inline`, with the names of commits and runs in code type."""
+    parts = re.split(r"\b([0-9a-f]{7,64})\b", plain(value, limit))
+    return Markup("").join(code(part) if index % 2 else inline(part) for index, part in enumerate(parts) if part)
 
 
 def code(value: Any, limit: int = LIMIT) -> Markup:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 from trackside.documents.report import MetricRow
@@ -116,5 +117,5 @@ def value(thing: Any) -> str:
     if thing is None:
         return "–"
     if isinstance(thing, str):
-        return thing
+        return short(thing) if re.fullmatch(r"(sha256|md5):[0-9a-f]{32,}", thing) else thing
     return json.dumps(thing, ensure_ascii=False, sort_keys=True, default=str)
