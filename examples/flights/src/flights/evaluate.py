@@ -1,0 +1,68 @@
+"""Score the test month: metrics, plots, and one prediction a flight with the columns to slice by."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import skops.io
+import yaml
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score, roc_curve
+
+SLICES = ["carrier", "origin", "hour"]
+
+
+def load(path: str = "models/delay.skops") -> object:
+    """The model; only types that are known to be harmless."""
+    return skops.io.load(path, trusted=skops.io.get_untrusted_types(file=path))
+
+
+def write(path: str, data: object) -> None:
+    target = Path(path)
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(json.dumps(data, indent=2) + "\n")
+
+
+def main() -> None:
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    table = pd.read_parquet("data/prepared/test.parquet")
+    score = load().predict_proba(table[params["features"]])[:, 1]
+    label = table["late"].to_numpy()
+    threshold = params["evaluate"]["threshold"]
+    write(
+        "metrics.json",
+        {
+            "roc_auc": round(float(roc_auc_score(label, score)), 6),
+            "average_precision": round(float(average_precision_score(label, score)), 6),
+            "brier": round(float(brier_score_loss(label, score)), 6),
+            "log_loss": round(float(log_loss(label, score)), 6),
+            "flights": len(table),
+            "late": int(label.sum()),
+        },
+    )
+    false_positive, true_positive, _ = roc_curve(label, score)
+    grid = np.linspace(0, 1, 51)
+    curve = np.interp(grid, false_positive, true_positive)
+    write(
+        "plots/roc.json",
+        [{"fpr": round(float(x), 4), "tpr": round(float(y), 4)} for x, y in zip(grid, curve, strict=True)],
+    )
+    observed, predicted = calibration_curve(label, score, n_bins=params["evaluate"]["bins"], strategy="quantile")
+    rows = [
+        {"predicted": round(float(x), 4), "observed": round(float(y), 4)}
+        for x, y in zip(predicted, observed, strict=True)
+    ]
+    write("plots/calibration.json", rows)
+    pairs = pd.DataFrame({"actual": label, "predicted": (score >= threshold).astype(int)})
+    pairs.to_csv("plots/confusion.csv", index=False, lineterminator="\n")
+    predictions = table[["id", *SLICES]].assign(label=label, score=score.astype("float32"))
+    Path("eval").mkdir(exist_ok=True)
+    predictions.to_parquet("eval/predictions.parquet", index=False)
+    print(Path("metrics.json").read_text())
+
+
+if __name__ == "__main__":
+    main()
