@@ -129,7 +129,7 @@ def test_check_runs(sandbox: Sandbox, repo: str) -> None:
     ]
     assert outcomes == ["created", "updated", "unchanged", "created", "updated"]
     found = forge.checks(sha, name="trackside / delay")
-    assert sorted((one.conclusion or "", one.annotations) for one in found) == [("failure", 120), ("success", 0)]
+    assert [(one.conclusion, one.annotations) for one in found] == [("success", 0)]  # the newest of a name
     long = forge.apply([check("success", "x" * 100_000)])[0]
     assert long.outcome == "updated"
 

@@ -1,115 +1,156 @@
-"""GitHub's own OpenAPI description: validates every exchange, and gives response skeletons from its examples."""
+"""GitHub's own OpenAPI description as a judge of requests, answers and webhook payloads, through openapi-core.
+
+Quirks that the judge knows: path parameters are percent-encoded before matching (refs and file paths hold slashes);
+webhooks live under `x-webhooks` (OpenAPI 3.0 has no place for them) and are judged as requests of made-up paths;
+error statuses that every operation may answer are not listed at each; labels may be sent as a bare list.
+"""
 
 from __future__ import annotations
 
-import copy
 import gzip
 import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from importlib.resources import files
 from typing import Any
+from urllib.parse import quote
 
 Doc = dict[str, Any]
 
-_BASE = "urn:github"
+HOST = "https://api.github.com"
+_ANYWHERE = frozenset({400, 401, 403, 404, 405, 409, 422, 429})
+_BARE_LISTS = frozenset({"/repos/{owner}/{repo}/issues/{issue_number}/labels"})
+_NO_LABEL = "/repos/{owner}/{repo}/releases/{release_id}/assets"
+
+
+@dataclass(kw_only=True)
+class Asked:
+    """A request as openapi-core reads it."""
+
+    method: str
+    path: str
+    parameters: Any
+    body: bytes | None
+    content_type: str = "application/json"
+    host_url: str = HOST
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """A response as openapi-core reads it."""
+
+    status_code: int
+    data: bytes | None
+    content_type: str = "application/json"
+    headers: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Contract:
-    """The description of github.com's REST API, by path template and method."""
+    """The description of github.com's REST API and webhooks."""
 
     @cached_property
     def description(self) -> Doc:
         packed = (files("trackside.sandbox") / "data" / "api.github.com.json.gz").read_bytes()
         loaded: Doc = json.loads(gzip.decompress(packed))
+        loaded["paths"] |= {
+            f"/x-webhooks/{name}": {"post": _plain(hook)} for name, hook in loaded["x-webhooks"].items()
+        }
         return loaded
 
     @cached_property
-    def _registry(self) -> Any:
-        from referencing import Registry
-        from referencing.jsonschema import DRAFT4
+    def _judge(self) -> Any:
+        from openapi_core import Config, OpenAPI
 
-        return Registry().with_resource(_BASE, DRAFT4.create_resource(self.description))
+        # Judging the description itself takes a minute and is its publisher's affair.
+        unjudged: Any = None
+        return OpenAPI.from_dict(self.description, config=Config(spec_validator_cls=unjudged))
 
     def operation(self, template: str, method: str) -> Doc:
         """The operation object. Raises KeyError for an operation that GitHub does not have."""
         found: Doc = self.description["paths"][template][method.lower()]
         return found
 
-    def example(self, template: str, method: str, status: int, *, name: str = "") -> Any:
-        """A copy of the description's example answer (the first, or the one called `name`)."""
-        content = self._deref(self.operation(template, method)["responses"][str(status)])["content"]["application/json"]
-        examples = content["examples"]
-        chosen = examples[name] if name else next(iter(examples.values()))
-        return copy.deepcopy(self._deref(chosen)["value"])
-
-    def request_errors(self, template: str, method: str, query: dict[str, str], body: Any) -> list[str]:
-        """What is wrong with a request: unknown or mistyped query parameters, a body off its schema."""
-        operation = self.operation(template, method)
-        wrong: list[str] = []
-        pointers = {}
-        for index, parameter in enumerate(operation.get("parameters", [])):
-            resolved = self._deref(parameter)
+    def query_names(self, template: str, method: str) -> frozenset[str]:
+        """The query parameters that an operation knows."""
+        names = set()
+        for parameter in self.operation(template, method).get("parameters", []):
+            resolved = parameter
+            if "$ref" in parameter:
+                resolved = self.description["components"]["parameters"][parameter["$ref"].rsplit("/", 1)[1]]
             if resolved["in"] == "query":
-                pointer = parameter.get("$ref", f"#/{_pointer('paths', template, method.lower(), 'parameters', index)}")
-                pointers[resolved["name"]] = (pointer + "/schema", resolved["schema"])
-        for name, value in query.items():
-            if name not in pointers:
-                wrong.append(f"query parameter {name!r} is not known")
-                continue
-            pointer, schema = pointers[name]
-            wrong += self._errors(pointer, _typed(value, self._deref(schema)), f"query.{name}")
-        content = operation.get("requestBody", {}).get("content", {}).get("application/json")
-        if content and body is not None:
-            place = _pointer("paths", template, method.lower(), "requestBody", "content", "application/json", "schema")
-            wrong += self._errors("#/" + place, body, "body")
-        return wrong
+                names.add(resolved["name"])
+        return frozenset(names)
 
-    def response_errors(self, template: str, method: str, status: int, body: Any) -> list[str]:
+    def request(self, template: str, method: str, params: Mapping[str, str], query: Mapping[str, str], raw: bytes,
+                content_type: str = "application/json") -> Asked:  # fmt: skip
+        """A request to be judged; `params` are the decoded path parameters."""
+        from openapi_core.datatypes import RequestParameters
+        from werkzeug.datastructures import Headers, ImmutableMultiDict
+
+        path = re.sub(r"\{(\w+)\}", lambda found: quote(params[found[1]], safe=""), template)
+        if template in _BARE_LISTS and raw.lstrip().startswith(b"["):
+            raw = b'{"labels":' + raw + b"}"
+        if template == _NO_LABEL:
+            query = {name: value for name, value in query.items() if name != "label" or value}
+        return Asked(
+            method=method.lower(),
+            path=path,
+            parameters=RequestParameters(
+                query=ImmutableMultiDict(query), header=Headers(), cookie=ImmutableMultiDict()
+            ),
+            body=raw or None,
+            content_type=content_type,
+        )
+
+    def request_errors(self, template: str, asked: Asked) -> list[str]:
+        """What is wrong with a request: unknown or mistyped query parameters, a body off its schema."""
+        unknown = sorted(set(asked.parameters.query) - self.query_names(template, asked.method))
+        wrong = [f"query parameter {name!r} is not known" for name in unknown]
+        return wrong + _told(self._judge.iter_request_errors(asked))
+
+    def response_errors(
+        self, asked: Asked, status: int, data: bytes, content_type: str = "application/json"
+    ) -> list[str]:
         """What is wrong with an answer: a status that the operation does not list, a body off its schema."""
-        responses = self.operation(template, method)["responses"]
-        if str(status) not in responses:
-            return [] if status in (401, 403, 404, 422, 429) or status >= 500 else [f"status {status} is not listed"]
-        response = responses[str(status)]
-        pointer = response.get("$ref") or "#/" + _pointer("paths", template, method.lower(), "responses", status)
-        content = self._deref(response).get("content", {})
-        if not content or body is None:
-            return [] if not content else [f"status {status} lacks a body"]
-        if "application/json" not in content:
-            return []
-        return self._errors(pointer + "/content/application~1json/schema", body, "body")
+        answered = Answered(status_code=status, data=data or None, content_type=content_type)
+        return _told(self._judge.iter_response_errors(asked, answered), quiet=status in _ANYWHERE or status >= 500)
 
-    def _errors(self, pointer: str, value: Any, where: str) -> list[str]:
-        return [
-            f"{where}{''.join(f'[{part!r}]' for part in error.absolute_path)}: {error.message[:300]}"
-            for error in _validator(self, pointer).iter_errors(value)
-        ]
-
-    def _deref(self, node: Doc) -> Doc:
-        while "$ref" in node:
-            target: Any = self.description
-            for part in node["$ref"].removeprefix("#/").split("/"):
-                target = target[part.replace("~1", "/").replace("~0", "~")]
-            node = target
-        return node
+    def payload_errors(self, event: str, payload: Doc) -> list[str]:
+        """What is wrong with a webhook payload; an event or action that GitHub does not have is wrong too."""
+        action = payload.get("action")
+        name = (event.removesuffix("_target") + (f"-{action}" if action else "")).replace("_", "-")
+        template = f"/x-webhooks/{name}"
+        if template not in self.description["paths"]:
+            return [f"there is no webhook {name}"]
+        asked = self.request(template, "POST", {}, {}, json.dumps(payload).encode())
+        return _told(self._judge.iter_request_errors(asked))
 
 
-@lru_cache(maxsize=2048)
-def _validator(contract: Contract, pointer: str) -> Any:
-    from openapi_schema_validator import OAS30Validator
-
-    return OAS30Validator({"$ref": _BASE + pointer}, registry=contract._registry)
-
-
-def _pointer(*parts: Any) -> str:
-    return "/".join(
-        str(part).replace("~", "~0").replace("/", "~1").replace("{", "%7B").replace("}", "%7D") for part in parts
-    )
+@lru_cache(maxsize=1)
+def contract() -> Contract:
+    """The one description of this process: parsing it takes half a second."""
+    return Contract()
 
 
-def _typed(value: str, schema: Doc) -> Any:
-    """A query value as the JSON type that its schema names."""
-    if schema.get("type") == "integer" and value.lstrip("-").isdigit():
-        return int(value)
-    if schema.get("type") == "boolean" and value in ("true", "false"):
-        return value == "true"
-    return value
+def _plain(hook: Doc) -> Doc:
+    """A webhook's operation without its header parameters: the sandbox hands payloads over inside the process."""
+    return {key: value for key, value in hook["post"].items() if key != "parameters"}
+
+
+def _told(errors: Iterable[Exception], *, quiet: bool = False) -> list[str]:
+    """The errors as sentences; `quiet` forgives a status that is not listed or has another body."""
+    said: list[str] = []
+    for error in errors:
+        if quiet and type(error).__name__ in ("ResponseNotFound", "DataContentTypeNotFound", "InvalidData"):
+            continue
+        details = getattr(error.__cause__, "schema_errors", None) or getattr(error, "schema_errors", None)
+        if not details:
+            said.append(f"{error} ({error.__cause__})"[:400] if error.__cause__ else str(error)[:400])
+            continue
+        for detail in details:
+            where = "".join(f"[{part!r}]" for part in detail.absolute_path)
+            reasons = sorted({f"{one.json_path}: {one.message[:120]}" for one in detail.context or []})
+            said.append(f"body{where}: {detail.message[:200]}" + (f" ({'; '.join(reasons[:4])})" if reasons else ""))
+    return said

@@ -1,4 +1,4 @@
-"""Faults on request: status codes with headers, answers lost after the write was done, latency."""
+"""Faults on request: status codes with headers, answers lost after the write was done, latency, cut connections."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ import threading
 from dataclasses import dataclass, field
 from typing import Literal
 
-Mode = Literal["before", "lost", "latency"]
+Mode = Literal["before", "after_write", "lost", "latency", "drop"]
 
 
 @dataclass(kw_only=True)
 class Fault:
-    """`before`: answer `status` instead of acting. `lost`: act, then drop the connection. `latency`: wait, then act."""
+    """One planned fault.
+
+    `before`: answer `status` instead of acting. `after_write`: act, then answer `status`. `lost`: act, wait `seconds`,
+    then cut the connection, which is what a time-out after the write looks like. `latency`: wait `seconds`, then act.
+    `drop`: cut the connection without acting.
+    """
 
     method: str
     path: re.Pattern[str]
@@ -20,12 +25,12 @@ class Fault:
     status: int
     headers: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
-    skip: int = 0
+    after: int = 0
     times: int = 1
 
 
 class Faults:
-    """A list of faults; each fires `times` times after `skip` matching requests."""
+    """A list of faults; each fires `times` times after letting `after` matching requests pass."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
@@ -41,10 +46,10 @@ class Faults:
         status: int = 502,
         headers: dict[str, str] | None = None,
         seconds: float = 0.0,
-        skip: int = 0,
+        after: int = 0,
         times: int = 1,
     ) -> None:
-        """`path` is a regular expression searched in the request's path."""
+        """`method` may be `*`; `path` is a regular expression searched in the path below `/api/v3`."""
         fault = Fault(
             method=method,
             path=re.compile(path),
@@ -52,7 +57,7 @@ class Faults:
             status=status,
             headers=headers or {},
             seconds=seconds,
-            skip=skip,
+            after=after,
             times=times,
         )
         with self._lock:
@@ -67,8 +72,8 @@ class Faults:
         with self._lock:
             for fault in self._faults:
                 if fault.times > 0 and fault.method in (method, "*") and fault.path.search(path):
-                    if fault.skip > 0:
-                        fault.skip -= 1
+                    if fault.after > 0:
+                        fault.after -= 1
                         continue
                     fault.times -= 1
                     self.fired += 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import base64
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from trackside.errors import ToolError
@@ -18,6 +19,7 @@ _IDENTITY = {
     "GIT_COMMITTER_NAME": "Sandbox",
     "GIT_COMMITTER_EMAIL": "sandbox@localhost",
     "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
     "GIT_TERMINAL_PROMPT": "0",
 }
 
@@ -49,13 +51,25 @@ class CommitInfo:
     message: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A file that differs: git's status letter, blob SHA (the old one when deleted), lines, patch where asked for."""
+
+    status: str
+    path: str
+    sha: str
+    added: int
+    removed: int
+    patch: str = ""
+
+
 class Bare:
     """One bare repository."""
 
     def __init__(self, path: Path, env: Mapping[str, str]) -> None:
         self.path = path
-        self._env = {**env, **_IDENTITY}
-        self._processes = Processes(self._env)
+        self.env = {**env, **_IDENTITY}
+        self._processes = Processes(self.env)
 
     @staticmethod
     def create(path: Path, env: Mapping[str, str], default_branch: str = "main") -> Bare:
@@ -67,6 +81,7 @@ class Bare:
             "uploadpack.allowAnySHA1InWant": "true",
             "uploadpack.allowFilter": "true",
             "receive.autogc": "false",
+            "receive.hideRefs": "refs/pull",
             "gc.auto": "0",
             "core.logAllRefUpdates": "false",
         }.items():
@@ -80,7 +95,7 @@ class Bare:
             ["git", f"--git-dir={self.path}", *args],
             input=data,
             check=check,
-            env={**self._env, **env} if env else None,
+            env={**self.env, **env} if env else None,
             timeout=120,
         )
 
@@ -99,7 +114,34 @@ class Bare:
         return self.git("update-ref", ref, new, *([old] if old is not None else []), check=False).returncode == 0
 
     def delete_ref(self, ref: str) -> None:
-        self.git("update-ref", "-d", ref)
+        """Delete a ref; one that is gone is no error."""
+        self.git("update-ref", "-d", ref, check=False)
+
+    def kind(self, sha: str) -> str | None:
+        """`commit`, `tree`, `blob` or `tag`, or None where there is no such object."""
+        done = self.git("cat-file", "-t", sha, check=False)
+        return done.text.strip() if done.returncode == 0 else None
+
+    def write_tag(self, name: str, target: str, kind: str, message: str, tagger: str) -> str:
+        """An annotated tag object without a ref; `tagger` is `Name <email> seconds +0000`."""
+        text = f"object {target}\ntype {kind}\ntag {name}\ntagger {tagger}\n\n{message}\n"
+        return self.git("hash-object", "-t", "tag", "-w", "--stdin", data=text.encode()).text.strip()
+
+    def tag(self, sha: str) -> dict[str, str] | None:
+        """Fields of an annotated tag object: object, type, tag, name, email, date, message."""
+        if self.kind(sha) != "tag":
+            return None
+        head, _, message = self.git("cat-file", "tag", sha).text.partition("\n\n")
+        fields = dict(line.split(" ", 1) for line in head.splitlines())
+        person, _, stamp = fields["tagger"].rpartition("> ")
+        name, _, email = person.partition(" <")
+        date = datetime.fromtimestamp(int(stamp.split()[0]), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        shown = {key: fields[key] for key in ("object", "type", "tag")}
+        return shown | {"name": name, "email": email, "date": date, "message": message.rstrip("\n")}
+
+    def count(self, spec: str) -> int:
+        """How many commits a range holds."""
+        return int(self.git("rev-list", "--count", "--end-of-options", spec).text)
 
     def is_ancestor(self, old: str, new: str) -> bool:
         return self.git("merge-base", "--is-ancestor", old, new, check=False).returncode == 0
@@ -131,9 +173,10 @@ class Bare:
             message=fields[9].rstrip("\n"),
         )
 
-    def log(self, spec: str, limit: int = 250) -> list[str]:
-        """SHAs, newest first."""
-        return self.git("rev-list", f"--max-count={limit}", "--end-of-options", spec).text.split()
+    def log(self, spec: str, limit: int = 250, *, path: str | None = None) -> list[str]:
+        """SHAs, newest first; with `path` only of commits that change it."""
+        filtered = ["--", f":(literal){path}"] if path else []
+        return self.git("rev-list", f"--max-count={limit}", "--end-of-options", spec, *filtered).text.split()
 
     def tree(self, sha: str, *, recursive: bool = False, path: str = "") -> list[TreeEntry]:
         args = ["ls-tree", "-z", "--long", *(["-r", "-t"] if recursive else []), sha]
@@ -154,19 +197,24 @@ class Bare:
                 )
         return entries
 
+    def entry(self, rev: str, path: str) -> TreeEntry | None:
+        """What stands at a path of a revision."""
+        found = self.tree(rev, path=path)
+        return found[0] if len(found) == 1 and found[0].path == path else None
+
     def blob(self, sha: str) -> bytes:
         return self.git("cat-file", "blob", sha).stdout
 
     def file(self, rev: str, path: str) -> bytes | None:
-        done = self.git("cat-file", "blob", f"{rev}:{path}", check=False)
-        return done.stdout if done.returncode == 0 else None
+        found = self.entry(rev, path)
+        return self.blob(found.sha) if found and found.type == "blob" else None
 
     def write_blob(self, data: bytes) -> str:
         return self.git("hash-object", "-w", "--stdin", data=data).text.strip()
 
     def write_tree(self, entries: list[dict[str, str | None]], base: str | None) -> str:
         """A tree from path entries on top of `base`, through a temporary index; `sha` None removes."""
-        index = self.path / f"index-{base64.urlsafe_b64encode(str(id(entries)).encode()).decode()}"
+        index = self.path / f"index-{uuid.uuid4().hex}"
         env = {"GIT_INDEX_FILE": str(index)}
         try:
             self.git("read-tree", *([base] if base else ["--empty"]), env=env)
@@ -174,7 +222,8 @@ class Bare:
             for entry in entries:
                 gone = entry["sha"] is None
                 lines.append(f"{'0' if gone else entry['mode']} {ZERO if gone else entry['sha']}\t{entry['path']}")
-            self.git("update-index", "-z", "--index-info", data=("\0".join(lines) + "\0").encode(), env=env)
+            if lines:
+                self.git("update-index", "-z", "--index-info", data=("\0".join(lines) + "\0").encode(), env=env)
             return self.git("write-tree", env=env).text.strip()
         finally:
             index.unlink(missing_ok=True)
@@ -196,35 +245,32 @@ class Bare:
             f"git merge-tree exited with status {done.returncode}", log=done.stderr.decode("utf-8", "replace")
         )
 
-    def changed(self, base: str, head: str) -> list[dict[str, str]]:
-        """Files that differ: status letter, path, blob SHA, number of lines, patch."""
+    def changed(self, base: str, head: str, *, patches: bool = False) -> list[Change]:
+        """Files that differ between two commits or trees; a rename shows as removed and added."""
         names = self.git("diff-tree", "-r", "-z", "--no-renames", "--raw", "--abbrev=40", base, head).stdout.split(
             b"\0"
         )
-        numbers = self.git("diff-tree", "-r", "-z", "--no-renames", "--numstat", base, head).stdout.split(b"\0")
+        counts = self._line_counts(base, head)
+        found = []
+        for meta, raw in zip(names[::2], names[1::2], strict=False):
+            path = raw.decode("utf-8", "replace")
+            _, _, old, new, status = meta.decode().split()
+            added, removed = counts.get(path, (0, 0))
+            patch = ""
+            if patches:
+                text = self.git("diff-tree", "-p", "--no-renames", base, head, "--", f":(literal){path}").text
+                patch = text[text.index("@@") :].rstrip("\n") if "\n@@" in text else ""
+            sha = old if status == "D" else new
+            found.append(Change(status=status, path=path, sha=sha, added=added, removed=removed, patch=patch))
+        return found
+
+    def _line_counts(self, base: str, head: str) -> dict[str, tuple[int, int]]:
         counts = {}
-        for line in numbers:
+        for line in self.git("diff-tree", "-r", "-z", "--no-renames", "--numstat", base, head).stdout.split(b"\0"):
             if line.count(b"\t") == 2:
                 added, removed, path = line.decode("utf-8", "replace").split("\t")
-                counts[path] = (added.replace("-", "0"), removed.replace("-", "0"))
-        found = []
-        for meta, path_bytes in zip(names[::2], names[1::2], strict=False):
-            path = path_bytes.decode("utf-8", "replace")
-            _, _, old, new, status = meta.decode().split()
-            patch = self.git("diff-tree", "-p", "--no-renames", base, head, "--", path).text
-            body = patch[patch.index("@@") :] if "@@" in patch else ""
-            added, removed = counts.get(path, ("0", "0"))
-            found.append(
-                {
-                    "status": status,
-                    "path": path,
-                    "sha": new if status != "D" else old,
-                    "added": added,
-                    "removed": removed,
-                    "patch": body,
-                }
-            )
-        return found
+                counts[path] = (int(added.replace("-", "0")), int(removed.replace("-", "0")))
+        return counts
 
     def fetch(self, source: Path, spec: str) -> None:
         self.git("fetch", "--quiet", "--no-tags", str(source), spec)

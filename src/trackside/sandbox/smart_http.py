@@ -2,55 +2,35 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
+from trackside.sandbox.access import CHALLENGE, actor_of, permit
 from trackside.sandbox.git import ZERO
-from trackside.sandbox.hub import Hub, Problem
-from trackside.sandbox.state import Doc
+from trackside.sandbox.hub import Hub
+from trackside.sandbox.problem import Problem
 from trackside.system.process import Processes
 
-
-def actor_of(hub: Hub, header: str) -> Doc | None:
-    """The token document behind an Authorization header (`Basic`, `Bearer` or `token`). Raises Problem 401."""
-    if not header:
-        return None
-    scheme, _, value = header.partition(" ")
-    if scheme.lower() == "basic":
-        try:
-            value = base64.b64decode(value).decode().partition(":")[2]
-        except (binascii.Error, UnicodeDecodeError):
-            value = ""
-    found = hub.state.get("token", "", value.strip())
-    if found is None:
-        raise Problem(401, "Bad credentials", headers={"WWW-Authenticate": 'Basic realm="GitHub"'})
-    return found
+SERVICES = ("info/refs", "git-upload-pack", "git-receive-pack")
+TIMEOUT = 600
+Answer = tuple[int, dict[str, str], bytes]
 
 
 def serve(
-    hub: Hub,
-    *,
-    repo: str,
-    tail: str,
-    method: str,
-    query: str,
-    headers: dict[str, str],
-    body: bytes,
-    actor: Doc | None,
-    may_write: Any,
-) -> tuple[int, dict[str, str], bytes]:
+    hub: Hub, repo: str, tail: str, *, method: str, query: str, headers: Mapping[str, str], body: bytes
+) -> Answer:
     """Answer one request below a repository's URL. Raises Problem 401, 403 or 404."""
-    doc = hub.repo(repo)
-    writes = tail == "git-receive-pack" or "service=git-receive-pack" in query
-    if actor is None and (writes or doc["private"]):
-        raise Problem(401, "Authentication required", headers={"WWW-Authenticate": 'Basic realm="GitHub"'})
-    if writes and not may_write(actor):
-        raise Problem(403, "Write access to repository not granted.")
+    actor = actor_of(hub, headers.get("authorization", ""))
+    writes = "git-receive-pack" in (tail, query.removeprefix("service="))
+    try:
+        permit(hub, repo, actor, "contents:write" if writes else "contents:read")
+    except Problem as problem:
+        # git asks for credentials only after a 401, also for what stays hidden without them.
+        if actor is None and problem.status == 404 and hub.state.get("repo", "", repo):
+            raise Problem(401, "Authentication required", headers=CHALLENGE) from None
+        raise
     bare = hub.bare(repo)
     env = {
-        **hub.env,
+        **bare.env,
         "GIT_PROJECT_ROOT": str(bare.path),
         "GIT_HTTP_EXPORT_ALL": "1",
         "PATH_INFO": "/" + tail,
@@ -62,27 +42,28 @@ def serve(
         "GIT_PROTOCOL": headers.get("git-protocol", ""),
         "REMOTE_USER": actor["login"] if actor else "",
         "REMOTE_ADDR": "127.0.0.1",
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "HOME": str(Path(bare.path)),
     }
-    processes = Processes(env)
-    if tail != "git-receive-pack":
-        return _answer(processes.run(["git", "http-backend"], input=body, timeout=300).stdout)
+
+    def run() -> Answer:
+        return _answer(Processes(env).run(["git", "http-backend"], input=body, timeout=TIMEOUT).stdout)
+
+    if tail != "git-receive-pack" or actor is None:
+        return run()
     with hub.lock:
         before = bare.refs()
-        answer = _answer(processes.run(["git", "http-backend"], input=body, timeout=300).stdout)
+        answer = run()
         after = bare.refs()
         moved = {
             name: (before.get(name, ZERO), after.get(name, ZERO))
-            for name in {*before, *after}
+            for name in sorted({*before, *after})
             if before.get(name) != after.get(name)
         }
-        if moved and actor:
-            hub.pushed(repo, moved, actor)
+        hub.pushed(repo, moved, actor)
     return answer
 
 
-def _answer(output: bytes) -> tuple[int, dict[str, str], bytes]:
+def _answer(output: bytes) -> Answer:
+    """Status, headers and body of a CGI's output."""
     head, _, body = output.partition(b"\r\n\r\n")
     headers = {}
     for line in head.decode("latin-1").split("\r\n"):

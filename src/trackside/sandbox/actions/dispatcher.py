@@ -19,8 +19,10 @@ from trackside.sandbox.actions.act import ActRunner
 from trackside.sandbox.actions.expressions import ExpressionError, render, value
 from trackside.sandbox.actions.jobs import RunExecution
 from trackside.sandbox.bus import HookEvent
+from trackside.sandbox.git import Change
 from trackside.sandbox.hub import BOT, Hub, Problem, now
 from trackside.sandbox.state import Doc
+from trackside.sandbox.views.core import repo as show_repo
 
 _ALWAYS = ("workflow_dispatch", "repository_dispatch")
 
@@ -133,7 +135,7 @@ class Dispatcher:
         """Start the workflows that have this cron line, as GitHub would at its minute."""
         default = self.hub.repo(repo)["default_branch"]
         sha = self.hub.bare(repo).sha(f"refs/heads/{default}") or ""
-        payload = {"schedule": cron, "repository": self.hub.payloads.small_repo(repo)}
+        payload = {"schedule": cron, "repository": show_repo(self.hub, repo)}
         event = HookEvent(
             repo=repo,
             name="schedule",
@@ -174,18 +176,19 @@ class Dispatcher:
             text = bare.blob(entry.sha).decode("utf-8", "replace")
             try:
                 workflow = flow.parse(text)
-                changed = [one["path"] for one in self._changes(event)] if "paths" in text else []
+                changed = [one.path for one in self._changes(event)] if "paths" in text else []
                 if not flow.starts(workflow, event, changed):
                     continue
             except (ValueError, yaml.YAMLError):
                 continue  # GitHub lists such a file as failed and starts nothing of it either
             self._create(event, entry.path, workflow)
 
-    def _changes(self, event: HookEvent) -> list[dict[str, str]]:
+    def _changes(self, event: HookEvent) -> list[Change]:
         bare = self.hub.bare(event.repo)
         if "pull_request" in event.payload:
             pull = event.payload["pull_request"]
-            return bare.changed(pull["base"]["sha"], pull["head"]["sha"])
+            base, head = pull["base"]["sha"], pull["head"]["sha"]
+            return bare.changed(bare.merge_base(base, head) or base, head)
         before = event.payload.get("before", "")
         return bare.changed(before, event.sha) if before.strip("0") else []
 

@@ -1,104 +1,153 @@
-"""Pull requests, their comments and labels."""
+"""Pull requests: list, open, edit, files, commits, merge, reviews, reviewers."""
 
 from __future__ import annotations
 
-from trackside.sandbox.hub import Problem, now
-from trackside.sandbox.rest.repos import views
+from trackside.sandbox.core import author
+from trackside.sandbox.problem import Problem, invalid, not_found
 from trackside.sandbox.rest.route import Call, Reply, route
+from trackside.sandbox.state import Doc
+from trackside.sandbox.views import git as show_git
+from trackside.sandbox.views import talk as show
 
 _P = "/repos/{owner}/{repo}/pulls"
-_I = "/repos/{owner}/{repo}/issues"
+_READ, _WRITE = "pull_requests:read", "pull_requests:write"
 
 
-@route("GET", _P, "pull_requests:read")
+@route("GET", _P, _READ)
 def list_pulls(call: Call) -> Reply:
-    state, head = call.query.get("state", "open"), call.query.get("head", "")
-    found = []
-    for pull in reversed(call.hub.state.list("pull", call.repo)):
+    state, head, base = call.query.get("state", "open"), call.query.get("head", ""), call.query.get("base")
+    numbers = []
+    for pull in call.hub.state.list("pull", call.repo):
         label = f"{pull['head_repo'].split('/')[0]}:{pull['head_ref']}"
-        fits = not head or head == label
+        # A head without an owner is ignored, as on GitHub.
+        fits = (":" not in head or head == label) and base in (None, pull["base_ref"])
         if fits and state in ("all", call.hub.issue(call.repo, pull["number"])["state"]):
-            found.append(views(call).pull(call.repo, pull["number"], simple=True))
-    return call.page(found)
+            numbers.append(pull["number"])
+    if call.query.get("direction", "desc") == "desc":
+        numbers.reverse()
+    return call.page(numbers, lambda number: show.simple_pull(call.hub, call.repo, number))
 
 
-@route("POST", _P, "pull_requests:write")
+@route("POST", _P, _WRITE, role="read")
 def create_pull(call: Call) -> Reply:
-    body = call.body
+    body = call.fields
+    if not body.get("title"):
+        raise invalid("PullRequest", "title", "missing_field")
+    setting = call.hub.repo(call.repo).get("settings", {}).get("actions_can_create_pull_requests")
+    if call.actor["kind"] == "workflow" and not setting:
+        raise Problem(403, "GitHub Actions is not permitted to create or approve pull requests.")
     number = call.hub.open_pull(
         call.repo,
-        title=body.get("title", ""),
+        title=body["title"],
         head=body["head"],
         base=body["base"],
         actor=call.actor,
         body=body.get("body") or "",
         draft=bool(body.get("draft")),
     )
-    return Reply(status=201, body=views(call).pull(call.repo, number))
+    return Reply(status=201, body=show.pull(call.hub, call.repo, number))
 
 
-@route("GET", _P + "/{pull_number}", "pull_requests:read")
+@route("GET", _P + "/{pull_number}", _READ)
 def get_pull(call: Call) -> Reply:
-    return Reply(body=views(call).pull(call.repo, call.number("pull_number")))
+    return Reply(body=show.pull(call.hub, call.repo, call.number("pull_number")))
 
 
-@route("PATCH", _P + "/{pull_number}", "pull_requests:write")
+@route("PATCH", _P + "/{pull_number}", _WRITE)
 def update_pull(call: Call) -> Reply:
     number = call.number("pull_number")
-    issue = call.hub.issue(call.repo, number)
-    changed = {name: call.body[name] for name in ("title", "body") if name in call.body}
-    if changed:
-        call.hub.state.put("issue", call.repo, number, issue | changed | {"updated_at": now()})
-    if "state" in call.body:
-        call.hub.set_state(call.repo, number, call.body["state"], call.actor)
-    return Reply(body=views(call).pull(call.repo, number))
+    call.hub.pull(call.repo, number)
+    changes: Doc = {name: call.fields[name] for name in ("title", "body", "base") if name in call.fields}
+    if changes:
+        call.hub.edit(call.repo, number, changes, call.actor)
+    if "state" in call.fields:
+        call.hub.set_state(call.repo, number, call.fields["state"], call.actor)
+    return Reply(body=show.pull(call.hub, call.repo, number))
+
+
+@route("GET", _P + "/{pull_number}/files", _READ)
+def list_files(call: Call) -> Reply:
+    pull, bare = call.hub.pull(call.repo, call.number("pull_number")), call.hub.bare(call.repo)
+    start = bare.merge_base(pull["base_sha"], pull["head_sha"]) or pull["base_sha"]
+    changes = bare.changed(start, pull["head_sha"], patches=True)
+    return call.page(changes, lambda one: show_git.diff_entry(call.hub, call.repo, one, pull["head_sha"]))
+
+
+@route("GET", _P + "/{pull_number}/commits", _READ)
+def list_commits(call: Call) -> Reply:
+    pull, bare = call.hub.pull(call.repo, call.number("pull_number")), call.hub.bare(call.repo)
+    shas = list(reversed(bare.log(f"{pull['base_sha']}..{pull['head_sha']}")))
+    return call.page(shas, lambda sha: show_git.commit(call.hub, call.repo, bare.commit(sha)))
+
+
+@route("GET", _P + "/{pull_number}/merge", _READ)
+def is_merged(call: Call) -> Reply:
+    if not call.hub.pull(call.repo, call.number("pull_number"))["merged"]:
+        raise not_found()
+    return Reply(status=204)
 
 
 @route("PUT", _P + "/{pull_number}/merge", "contents:write")
 def merge_pull(call: Call) -> Reply:
-    body = call.body or {}
+    body = call.fields
     sha = call.hub.merge_pull(
-        call.repo, call.number("pull_number"), call.actor, body.get("merge_method", "merge"), body.get("sha")
+        call.repo,
+        call.number("pull_number"),
+        call.actor,
+        body.get("merge_method", "merge"),
+        body.get("sha"),
+        body.get("commit_title"),
+        body.get("commit_message"),
     )
     return Reply(body={"sha": sha, "merged": True, "message": "Pull Request successfully merged"})
 
 
-@route("GET", _I + "/{issue_number}/comments", "pull_requests:read")
-def list_comments(call: Call) -> Reply:
-    number = call.number("issue_number")
-    call.hub.issue(call.repo, number)
-    return call.page(
-        [views(call).comment(call.repo, doc) for doc in call.hub.state.list("comment", call.repo, issue=number)]
+@route("GET", _P + "/{pull_number}/reviews", _READ)
+def list_reviews(call: Call) -> Reply:
+    number = call.number("pull_number")
+    call.hub.pull(call.repo, number)
+    docs = call.hub.state.list("review", call.repo, pull=number)
+    return call.page(docs, lambda doc: show.review(call.hub, call.repo, doc))
+
+
+@route("POST", _P + "/{pull_number}/reviews", _WRITE, role="read")
+def create_review(call: Call) -> Reply:
+    pull = call.hub.pull(call.repo, call.number("pull_number"))
+    who = author(call.actor)
+    event = call.fields.get("event", "")
+    state = {"APPROVE": "APPROVED", "REQUEST_CHANGES": "CHANGES_REQUESTED", "COMMENT": "COMMENTED"}.get(
+        event, "PENDING"
     )
+    own = call.hub.issue(call.repo, pull["number"])["user"] == who
+    if own and state in ("APPROVED", "CHANGES_REQUESTED"):
+        verb = "approve" if state == "APPROVED" else "request changes on"
+        raise Problem(422, "Unprocessable Entity", errors=[f"Can not {verb} your own pull request"])
+    doc = {
+        "id": call.hub.state.next("id"),
+        "pull": pull["number"],
+        "user": who,
+        "body": call.fields.get("body") or "",
+        "state": state,
+        "commit_id": call.fields.get("commit_id") or pull["head_sha"],
+        "submitted_at": call.hub.now(),
+    }
+    call.hub.state.put("review", call.repo, doc["id"], doc)
+    return Reply(body=show.review(call.hub, call.repo, doc))
 
 
-@route("POST", _I + "/{issue_number}/comments", "pull_requests:write")
-def create_comment(call: Call) -> Reply:
-    doc = call.hub.add_comment(call.repo, call.number("issue_number"), call.body["body"], call.actor)
-    return Reply(status=201, body=views(call).comment(call.repo, doc))
-
-
-@route("PATCH", _I + "/comments/{comment_id}", "pull_requests:write")
-def update_comment(call: Call) -> Reply:
-    doc = call.hub.state.get("comment", call.repo, call.number("comment_id"))
-    if doc is None:
-        raise Problem(404, "Not Found")
-    if len(call.body["body"]) > 65_536:
-        raise Problem(422, "Validation Failed")
-    doc.update(body=call.body["body"], updated_at=now())
-    call.hub.state.put("comment", call.repo, doc["id"], doc)
-    return Reply(body=views(call).comment(call.repo, doc))
-
-
-@route("DELETE", _I + "/comments/{comment_id}", "pull_requests:write")
-def delete_comment(call: Call) -> Reply:
-    if not call.hub.state.delete("comment", call.repo, call.number("comment_id")):
-        raise Problem(404, "Not Found")
-    return Reply(status=204)
-
-
-@route("POST", _I + "/{issue_number}/labels", "pull_requests:write")
-def add_labels(call: Call) -> Reply:
-    names = call.body if isinstance(call.body, list) else call.body["labels"]
-    names = call.hub.add_labels(call.repo, call.number("issue_number"), [str(one) for one in names], call.actor)
-    return Reply(body=[views(call).label(call.repo, name) for name in names])
+@route("POST", _P + "/{pull_number}/requested_reviewers", _WRITE)
+def request_reviewers(call: Call) -> Reply:
+    """Ask people for a review. Teams need an app that may read members: 422 for a workflow's token, as on GitHub."""
+    number = call.number("pull_number")
+    pull = call.hub.pull(call.repo, number)
+    if call.fields.get("team_reviewers"):
+        raise Problem(422, "Could not resolve to a node with the global id of the team.")
+    added = list(call.fields.get("reviewers", []))
+    for login in added:
+        if call.hub.state.get("collaborator", call.repo, login) is None:
+            raise Problem(422, "Reviews may only be requested from collaborators.")
+        if login == call.hub.issue(call.repo, number)["user"]:
+            raise Problem(422, "Review cannot be requested from pull request author.")
+    reviewers: list[Doc] = list(dict.fromkeys([*pull.get("reviewers", []), *added]))
+    call.hub.state.put("pull", call.repo, number, pull | {"reviewers": reviewers})
+    return Reply(status=201, body=show.simple_pull(call.hub, call.repo, number))
