@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -70,8 +71,12 @@ def mermaid(plot: Plot) -> str:
     if not lines:
         return ""
     palette = ", ".join(COLOURS.get(name, OTHER) for name, _ in lines)
+    settings = {
+        "xyChart": {"width": 560, "height": 320},
+        "themeVariables": {"xyChart": {"plotColorPalette": palette}},
+    }
     rows = [
-        '%%{init: {"themeVariables": {"xyChart": {"plotColorPalette": "' + palette + '"}}}}%%',
+        f"%%{{init: {json.dumps(settings)}}}%%",
         "xychart-beta",
         f'    title "{title(plot.title)}"',
         f'    x-axis "{title(plot.x_label) or "x"}" {_plain(made.x[0])} --> {_plain(made.x[-1])}',

@@ -34,7 +34,7 @@ _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|
 
 def plain(value: Any, limit: int = LIMIT) -> str:
     """One line without control, bidirectional or invisible characters, at most `limit` long."""
-    text = " ".join(str(value).split())
+    text = re.sub(r"\s+", " ", str(value))
     text = "".join(
         sign for sign in text[: limit * 2] if unicodedata.category(sign) not in ("Cc", "Cf", "Cs", "Co", "Cn")
     )
@@ -62,10 +62,10 @@ def with_ids(value: Any, limit: int = LIMIT) -> Markup:
 
 def code(value: Any, limit: int = LIMIT) -> Markup:
     """A name or value in code type, also inside a table cell."""
-    text = plain(value, limit)
+    text = plain(value, limit).strip()
     if not text:
         return Markup("")
-    if _SIMPLE.fullmatch(text) and not text.startswith(" "):
+    if _SIMPLE.fullmatch(text):
         return Markup(f"`{text}`")  # noqa: S704 - only characters of the pattern above
     return Markup(f"<code>{inline(text, limit)}</code>")  # noqa: S704 - escaped just before
 

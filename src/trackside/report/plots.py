@@ -120,11 +120,11 @@ def _lines(path: str, before: list[Row], rows: list[Row]) -> list[Plot]:
     fields = _numeric(rows)
     for x, y, title, x_label, y_label in KNOWN:
         if x in fields and y in fields:
-            return list(_chart(f"{title} ({_title(path)})", x, y, x_label, y_label, before, rows))
+            return list(_chart(_named(title, path), x, y, x_label, y_label, before, rows))
     x = next((name for name in AXES if name in fields), "")
     made: list[Plot] = []
     for y in [name for name in fields if name != x][:MAX_LINES]:
-        made += _chart(f"{y} ({_title(path)})", x, y, x or "row", y, before, rows)
+        made += _chart(_named(y, path), x, y, x or "row", y, before, rows)
     return made
 
 
@@ -175,3 +175,9 @@ def _number(value: Any) -> float | None:
 
 def _title(path: str) -> str:
     return posixpath.splitext(posixpath.basename(path))[0]
+
+
+def _named(title: str, path: str) -> str:
+    """The title, with the file's name where that says more."""
+    stem = _title(path)
+    return title if stem.lower().replace("_", " ") in title.lower() else f"{title} ({stem})"

@@ -205,10 +205,9 @@ ARROWS = {"max": " ↑", "min": " ↓", "none": ""}
 
 
 def _verdict(row: MetricRow) -> str:
-    """`worse; at least 0.7, ±0.005`."""
-    words = advice.WORDS[row.verdict]
-    limits = text.limits(row)
-    return f"{words}; {limits}" if limits and row.gated else words
+    """`worse (at least 0.7, ±0.005)`."""
+    words, limits = advice.WORDS[row.verdict], text.limits(row)
+    return f"{words} ({limits})" if limits and row.gated else words
 
 
 def _markdown_filters() -> dict[str, Callable[..., Any]]:
@@ -224,14 +223,24 @@ def _markdown_filters() -> dict[str, Callable[..., Any]]:
         "link": _link,
         "is_link": lambda value: bool(_LINK.fullmatch(str(value))),
         "verdict": _bold_verdict,
-        "change": lambda row: Markup(f"**{text.change(row)}**") if row.delta else text.change(row),  # noqa: S704 - figures
+        "change": _bold_change,
     }
 
 
+def _weighty(row: MetricRow) -> bool:
+    """Whether the eye should fall on it."""
+    return row.gated and row.verdict not in ("unchanged", "new")
+
+
 def _bold_verdict(row: MetricRow) -> Markup:
-    """Verdicts that need an eye are bold."""
-    words = escape.inline(_verdict(row))
-    return Markup(f"**{words}**") if row.gated and row.verdict not in ("unchanged", "new") else words  # noqa: S704 - escaped
+    word, _, rest = _verdict(row).partition(" (")
+    shown = Markup(f"**{escape.inline(word)}**") if _weighty(row) else escape.inline(word)  # noqa: S704 - escaped
+    return shown + escape.inline(f" ({rest}") if rest else shown
+
+
+def _bold_change(row: MetricRow) -> Markup:
+    shown = escape.inline(text.change(row))
+    return Markup(f"**{shown}**") if _weighty(row) and row.delta else shown  # noqa: S704 - escaped
 
 
 def _html_filters() -> dict[str, Callable[..., Any]]:
@@ -269,3 +278,8 @@ def _link(value: Any) -> Markup:
     """An address that GitHub itself gave; anything else becomes empty."""
     found = str(value)
     return Markup(found) if _LINK.fullmatch(found) else Markup("")  # noqa: S704 - characters of the pattern only
+
+
+def quoted(note: str) -> Markup:
+    """A note of ours that may hold others' words, on one line of Markdown."""
+    return escape.inline(note, 1000)

@@ -14,10 +14,10 @@ MINUS = "\u2212"
 
 
 def decimals(row: MetricRow) -> int:
-    """Places that show two digits of the difference, between 3 and 6."""
+    """Places that show two digits of the difference, between 3 and 5."""
     if not row.delta:
         return 4
-    return min(6, max(3, 1 - math.floor(math.log10(abs(row.delta)))))
+    return min(5, max(3, 1 - math.floor(math.log10(abs(row.delta)))))
 
 
 def number(value: float | None, places: int = 4, *, sign: bool = False) -> str:
