@@ -47,6 +47,7 @@ class Dispatcher:
         hub: the sandbox's hub; its `url` is read when a job starts.
         env: the machine's environment that jobs may see.
         actions: action repository → folder with its files.
+        homes: folder with a home (tool cache, package caches) for each kind of runner; default: in the state.
         runners: the machines; jobs whose labels no runner has stay queued.
     """
 
@@ -56,9 +57,11 @@ class Dispatcher:
         env: Mapping[str, str],
         actions: Mapping[str, Path],
         *,
+        homes: Path | None = None,
         runners: tuple[Runner, ...] = (HOSTED, GPU),
     ) -> None:
         self.hub, self.state, self.runners = hub, hub.state, runners
+        self.homes = homes or hub.state.root / "runners"
         self.act = ActRunner(env, actions)
         self.busy = {runner.name: threading.Lock() for runner in runners}
         self._events: queue.Queue[HookEvent | None] = queue.Queue()

@@ -198,7 +198,7 @@ class RunExecution:
             bare=dispatcher.hub.bare(self.repo).path,
             folder=self._folder(key),
             runner=runner.name,
-            runner_home=dispatcher.state.root / "runners" / runner.kind,
+            runner_home=dispatcher.homes / runner.kind,
             env=self._environment(runner),
             secrets={**dispatcher.secrets_of(self.repo, environment), "GITHUB_TOKEN": token},
             actor=self.run["actor"],
