@@ -76,10 +76,6 @@ def render_json(report: Report) -> str:
     return dump(report).decode()
 
 
-FORMATS: Mapping[str, Callable[[Report], str]] = {"md": render_summary, "html": render_html, "json": render_json}
-"""What `--format` takes."""
-
-
 def _fitting(
     report: Report,
     details: tuple[Detail, ...],
