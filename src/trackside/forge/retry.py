@@ -33,7 +33,7 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """`wait`: sleep `seconds`, then send again. `look`: a write of unknown outcome. `limited`: a rate limit."""
+    """`wait`: sleep `seconds`, then send again. `look`: a write of unknown outcome. `limited`: GitHub set the time."""
 
     action: Action
     seconds: float = 0.0
@@ -81,8 +81,9 @@ def next_step(
     if failure.status == 0 or failure.status >= 500:
         if not repeatable:
             return Step(action="look")
-        if attempt < ATTEMPTS:
-            return Step(action="wait", seconds=backoff(attempt, jitter))
+        asked = _asked(failure, attempt, now) if "retry-after" in failure.headers else 0.0
+        if attempt < ATTEMPTS and waited + asked <= max_wait:
+            return Step(action="wait", seconds=asked + backoff(attempt, jitter), limited=asked > 0)
     return Step(action="give_up")
 
 
