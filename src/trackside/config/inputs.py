@@ -62,6 +62,15 @@ INPUTS: tuple[Input, ...] = (
     Input(action="report", name="run", description="Folder with the run document.", default="trackside-run"),
     Input(
         action="report",
+        name="admission",
+        description="Folder with what the admit step wrote.",
+        default="trackside-plan",
+    ),
+    Input(
+        action="report", name="admission-digest", description="Digest of the admission, from the admit job's output."
+    ),
+    Input(
+        action="report",
         name="train-result",
         description="Result of the training job (`needs.train.result`).",
         default="",
@@ -83,6 +92,7 @@ OUTPUTS: tuple[Output, ...] = (
     Output(action="plan", name="models", description="JSON list of the models that training was started for."),
     Output(action="plan", name="runs-on", description="mode admit: JSON list of runner labels."),
     Output(action="plan", name="timeout-minutes", description="mode admit: limit of the training job."),
+    Output(action="plan", name="admission-digest", description="mode admit: sha256 of admission.json."),
     Output(action="train", name="decision", description="done, skipped, refused or failed."),
     Output(action="train", name="reason-code", description="Why; see docs/reason-codes.md."),
     Output(action="train", name="executed", description="Number of stages that were executed."),
