@@ -8,8 +8,8 @@ import pandas as pd
 import yaml
 from sklearn.metrics import roc_auc_score
 
-from flights.evaluate import load
 from flights.prepare import features
+from flights.store import load
 
 
 def main() -> None:

@@ -7,17 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import skops.io
 import yaml
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score, roc_curve
 
+from flights.store import load
+
 SLICES = ["carrier", "origin", "hour"]
-
-
-def load(path: str = "models/delay.skops") -> object:
-    """The model; only types that are known to be harmless."""
-    return skops.io.load(path, trusted=skops.io.get_untrusted_types(file=path))
 
 
 def write(path: str, data: object) -> None:
