@@ -249,7 +249,8 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 )
 HOSTILE: dict[str, tuple[str, str, str]] = {
     # name: (file, text, words of the error)
-    "10k stages": ("dvc.yaml", chain(10_000), "more than 2,000 stages"),
+    "10k stages": ("dvc.yaml", chain(10_000), "more than 60,000 entries"),
+    "3k stages": ("dvc.yaml", chain(3_000), "more than 2,000 stages"),
     "matrix of 10^12": (
         "dvc.yaml",
         "stages:\n  evaluate:\n    matrix:\n"
@@ -257,16 +258,17 @@ HOSTILE: dict[str, tuple[str, str, str]] = {
         + "    cmd: echo ${item}\n",
         "more than 2,000 stages",
     ),
-    "alias bomb": ("params.yaml", BOMB, "more than 200,000 entries"),
-    "alias bomb in dvc.yaml": ("dvc.yaml", BOMB + "stages: {}\n", "more than 200,000 entries"),
+    "alias bomb": ("params.yaml", BOMB, "more than 60,000 entries"),
+    "alias bomb in dvc.yaml": ("dvc.yaml", BOMB + "stages: {}\n", "more than 60,000 entries"),
     "alias of itself": ("params.yaml", "a: &a [*a]\n", "contains itself"),
     "huge file": ("dvc.yaml", "#" * 3_000_000, "more than 2,097,152 bytes"),
     "deep nesting": ("params.yaml", "a: " + "[" * 20_000 + "]" * 20_000, ""),
     "template bomb": (
         "dvc.yaml",
-        "vars: [{big: '" + "x" * 100_000 + "'}]\nstages:\n  evaluate:\n    cmd: '" + "${big}" * 100_000 + "'\n",
-        "too",
+        "vars: [{big: '" + "x" * 900_000 + "'}]\nstages:\n  evaluate:\n    cmd: '" + "${big}" * 5_000 + "'\n",
+        "takes too long or too much memory",
     ),
+    "100k templates": ("dvc.yaml", "stages: {evaluate: {cmd: '" + "${big}" * 100_000 + "'}}", "more than 20,000"),
     "absolute dependency": ("dvc.yaml", "stages: {evaluate: {cmd: a, deps: [/etc/passwd]}}", "outside the repository"),
     "dependency above": ("dvc.yaml", "stages: {evaluate: {cmd: a, deps: [a/../../b]}}", "outside the repository"),
     "output above": ("dvc.yaml", "stages: {evaluate: {cmd: a, outs: [../b]}}", "outside the repository"),

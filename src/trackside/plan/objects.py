@@ -109,7 +109,7 @@ def fetch(
     ]
     if missing:
         _fetch(git_dir, url, missing, depth=depth, processes=processes, env=env, timeout=timeout)
-    done = processes.run(["git", "-C", git_dir, "rev-parse", "--verify", *names], env=env, timeout=60)
+    done = processes.run(["git", "-C", git_dir, "rev-parse", *names], env=env, timeout=60)
     return tuple(done.text.split())
 
 

@@ -13,7 +13,7 @@ from trackside.documents.plan import Plan, Subject
 from trackside.documents.run import Run
 from trackside.errors import ConfigError, ForgeError, NotFound, TracksideError
 from trackside.event.model import Event, MergeGroupEvent, PullRequestEvent
-from trackside.forge.model import Pull
+from trackside.forge.model import Pull, WorkflowRun
 from trackside.forge.operations import Operation, UpsertCheck, UpsertComment
 from trackside.forge.ports import Forge
 from trackside.plan import words
@@ -153,7 +153,7 @@ def _plan_pull(event: PullRequestEvent, ports: Ports, report: Reporter, workflow
         labels=frozenset(pull.labels),
         problem=problem,
         gpu_seconds=_used(config, pull.number, ports),
-        active=ports.forge.runs(workflow, active=True),
+        active=_active(workflow, ports),
         commented=frozenset(m.name for m in config.models if any(marker(m.name) in one.body for one in comments)),
         policy_changes=edits,
         url=pull.url or f"{ports.web_url}/pull/{pull.number}",
@@ -317,6 +317,14 @@ def _used(config: Config, number: int, ports: Ports) -> float:
     if config.train.gpu_hours_per_pull is None:
         return 0.0
     return sum(run.usage.gpu_seconds for run in ports.store.runs() if run.source.pull_request == number)
+
+
+def _active(workflow: str, ports: Ports) -> tuple[WorkflowRun, ...]:
+    """Training runs that have not ended; a missing workflow shows when it is dispatched, with its remedy."""
+    try:
+        return ports.forge.runs(workflow, active=True)
+    except NotFound:
+        return ()
 
 
 def _unreadable(error: ConfigError, ports: Ports, branch: str, *, head: str, number: int | None) -> Planned:

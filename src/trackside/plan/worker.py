@@ -30,7 +30,8 @@ from trackside.system.process import Processes
 CPU_SECONDS = 40
 MEMORY_BYTES = 3 * 512 * 1024**2
 MAX_FILE = 2 * 1024 * 1024
-MAX_NODES = 200_000
+MAX_NODES = 60_000
+MAX_TEMPLATES = 20_000
 MAX_STAGES = 2_000
 MAX_DVC_FILES = 5_000
 MAX_ANSWER = 32 * 1024 * 1024
@@ -198,7 +199,12 @@ def _stages_of(path: str, files: TreeFiles, *, limit: int) -> list[dict[str, Any
     from dvc.parsing import DataResolver, ForeachDefinition, MatrixDefinition
     from dvc.schema import COMPILED_MULTI_STAGE_SCHEMA
 
-    data = _parse("x.yaml", files.text(path))
+    text = files.text(path)
+    if text.count("${") > MAX_TEMPLATES:
+        raise ConfigError(
+            f"more than {MAX_TEMPLATES:,} templates", file=path, link=LINK, reason_code="pipeline_too_large"
+        )
+    data = _parse("x.yaml", text)
     COMPILED_MULTI_STAGE_SCHEMA(data)
     folder = posixpath.dirname(path)
     resolver = DataResolver(SimpleNamespace(fs=files, config={}), folder, data)
