@@ -213,7 +213,23 @@ def test_concurrent_first_writers_leave_one_comment(world: World, writers: int, 
     assert collisions > 0, "no round had two first writers: nothing was tested"
 
 
-def test_a_token_of_an_app_that_is_not_known_by_name_keeps_one_comment(world: World) -> None:
+@pytest.mark.parametrize("viewer", ["", BOT, "acme-ml[bot]"])
+def test_a_token_of_an_app_keeps_one_comment_whether_it_is_known_by_name_or_not(world: World, viewer: str) -> None:
+    world.sandbox.hub.add_user("acme-ml[bot]", "Bot")
+    held = {"pull-requests": "write", "checks": "write"}
+    world.sandbox.hub.add_token("ghs_app", "acme-ml[bot]", "app", held, world.repo)
+    world.sandbox.hub.add_comment(world.repo, world.number, f"{mark('delay')}\nof another App", BOT_ACTOR)
+    before = len(world.sandbox.calls)
+    for text in ("a", "b", "b"):
+        with GithubForge(world.repo, "ghs_app", world.sandbox.api_url, viewer=viewer) as forge:
+            forge.apply([check(world.sha, "delay", text), comment(world.number, "delay", text)])
+        assert world.comments("delay", "acme-ml[bot]") == [f"{mark('delay')}\n{text}"]
+    created = [one for one in world.sandbox.calls[before:] if one.method == "POST"]
+    assert len(created) == 2, "one check run and one comment were to be created"
+    assert world.comments("delay") == [f"{mark('delay')}\nof another App"]
+
+
+def test_an_app_that_is_taken_for_another_still_ends_with_one_comment(world: World) -> None:
     world.sandbox.hub.add_user("acme-ml[bot]", "Bot")
     world.sandbox.hub.add_token("app-token", "acme-ml[bot]", "app", {"pull-requests": "write"}, world.repo)
     for text in ("a", "b", "c"):

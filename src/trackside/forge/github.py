@@ -36,7 +36,8 @@ class GithubForge(Writes):
         token: what to authenticate with; empty reads public repositories.
         api_url: `https://api.github.com`, or `https://HOST/api/v3`.
         clock: time and sleep.
-        viewer: login that the token writes as, where it is known; spares a look-up.
+        viewer: login that the token writes as, where it is known; spares a look-up. For an App it is `<slug>[bot]`;
+            when not given, it is learned from what the token writes first.
         timeout: seconds to wait for an answer.
         max_rate_limit_wait: most seconds that one request waits for rate limits.
     """
@@ -58,7 +59,7 @@ class GithubForge(Writes):
         self._token = token
         self._timeout = timeout
         self._github: Github | None = None
-        # A GITHUB_TOKEN may not ask who it is, and is known by how it starts.
+        # A GITHUB_TOKEN may not ask who it is. An App's token starts alike: a guess until something is written.
         self._viewer = viewer or (ACTIONS_LOGIN if token.startswith("ghs_") else "")
         self._default_branch = ""
 

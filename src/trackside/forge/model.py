@@ -49,7 +49,7 @@ class Comment:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckRun:
-    """A check run as found on a commit."""
+    """A check run as found on a commit. `annotations` is their number, `app` the slug of the App that made it."""
 
     id: int
     name: str
@@ -61,6 +61,7 @@ class CheckRun:
     summary: str = ""
     text: str = ""
     annotations: int = 0
+    app: str = ""
     url: str = ""
 
 

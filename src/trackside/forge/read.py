@@ -221,5 +221,6 @@ def check_of(raw: Any) -> CheckRun:
         summary=output["summary"] or "",
         text=output["text"] or "",
         annotations=output["annotations_count"] or 0,
+        app=(raw.get("app") or {}).get("slug") or "",
         url=raw.get("html_url") or "",
     )

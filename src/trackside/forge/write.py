@@ -106,6 +106,8 @@ class Writes(Reads):
     def _check(self, operation: UpsertCheck) -> Applied:
         found = self._find_check(operation)
         body = check_body(operation)
+        if found is not None:
+            self._learn(found)
         if found is not None and same_check(found, body, len(operation.annotations)):
             return Applied(operation=operation, outcome="unchanged", id=found.id, url=found.url)
         # GitHub only ever adds annotations: where some are outdated, a new check run takes the place of the old one.
@@ -130,6 +132,7 @@ class Writes(Reads):
             return (found, found.annotations) if found is not None and found.id > after else None
 
         made, sent = self.client.create(send, find)
+        self._learn(made)
         self._annotate(made.id, {"output": body["output"]}, operation.annotations, sent=sent)
         return Applied(operation=operation, outcome="created", id=made.id, url=made.url)
 
@@ -153,8 +156,14 @@ class Writes(Reads):
     def _find_check(self, operation: UpsertCheck) -> CheckRun | None:
         """The newest check run of this name and external id; the same name alone may be anybody's job."""
         found = self.checks(operation.head_sha, name=operation.name)
-        own = [one for one in found if one.name == operation.name and one.external_id == operation.external_id]
-        return max(own, key=lambda one: one.id, default=None)
+        same = [one for one in found if one.name == operation.name and one.external_id == operation.external_id]
+        own = [one for one in same if f"{one.app}[bot]" == self._viewer]
+        return max(own or same, key=lambda one: one.id, default=None)
+
+    def _learn(self, check: CheckRun) -> None:
+        """Who we are, from a check run of ours: only Apps make them, and only their maker changes them."""
+        if check.app:
+            self._viewer = f"{check.app}[bot]"
 
     # Workflow runs
 
