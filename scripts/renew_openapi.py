@@ -1,7 +1,8 @@
 """Renew GitHub's OpenAPI description that the sandbox validates against: `python scripts/renew_openapi.py [version]`.
 
 Fetches the npm package `@octokit/openapi` (MIT), keeps the description of github.com, lets nullable enums be null
-(the description forgets to), and drops server overrides of single operations.
+(the description forgets to), drops discriminators that call a list an "array" (a list has no property to tell it by)
+and server overrides of single operations.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ DATA = Path(__file__).resolve().parents[1] / "src/trackside/sandbox/data"
 
 
 def mend(node: Any) -> None:
-    """Add null to nullable enums, everywhere below `node`."""
+    """Add null to nullable enums and drop discriminators of lists, everywhere below `node`."""
     if isinstance(node, dict):
+        told_by = node.get("discriminator")
+        if isinstance(told_by, dict) and "array" in told_by.get("mapping", {}):
+            del node["discriminator"]
         if node.get("nullable") is True and isinstance(node.get("enum"), list) and None not in node["enum"]:
             node["enum"].append(None)
         for value in node.values():

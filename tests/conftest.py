@@ -1,10 +1,11 @@
-"""What many tests share: a sandbox on the loopback interface, repositories in it, and its strictness after each test."""
+"""What many tests share: a sandbox on the loopback interface, repositories in it, its strictness after each test."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,3 +66,16 @@ def bot_forge(sandbox: Sandbox, repo: str, permissions: dict[str, str] | None = 
 @pytest.fixture
 def workdir(tmp_path: Path) -> Path:
     return tmp_path
+
+
+def github_client(sandbox: Sandbox, token: str) -> Any:
+    """PyGithub, without retries and pauses."""
+    from github import Auth, Github
+
+    return Github(
+        auth=Auth.Token(token),
+        base_url=sandbox.api_url,
+        retry=None,
+        seconds_between_requests=0,
+        seconds_between_writes=0,
+    )

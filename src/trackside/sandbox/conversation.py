@@ -6,7 +6,7 @@ from typing import Any
 
 from trackside.sandbox import payloads
 from trackside.sandbox.core import Core, app_of, author
-from trackside.sandbox.problem import invalid, not_found
+from trackside.sandbox.problem import Problem, invalid, not_found
 from trackside.sandbox.state import Doc
 
 MAX_BODY = 65_536
@@ -65,7 +65,16 @@ class Conversation(Core):
             return wanted
 
     def add_labels(self, repo: str, number: int, names: list[str], actor: Doc) -> list[str]:
-        return self.set_labels(repo, number, [*self.issue(repo, number)["labels"], *names], actor)
+        with self.lock:
+            return self.set_labels(repo, number, [*self.issue(repo, number)["labels"], *names], actor)
+
+    def remove_label(self, repo: str, number: int, name: str, actor: Doc) -> list[str]:
+        """Raises Problem 404 for a label that the issue does not have."""
+        with self.lock:
+            names = self.issue(repo, number)["labels"]
+            if name not in names:
+                raise Problem(404, "Label does not exist")
+            return self.set_labels(repo, number, [one for one in names if one != name], actor)
 
     def add_comment(self, repo: str, number: int, body: str, actor: Doc) -> Doc:
         check_body("IssueComment", body)

@@ -45,7 +45,7 @@ def serve(
     }
 
     def run() -> Answer:
-        return _answer(Processes(env).run(["git", "http-backend"], input=body, timeout=TIMEOUT).stdout)
+        return _answer(Processes(env).run(["git", "http-backend"], input=body, timeout=TIMEOUT, check=False).stdout)
 
     if tail != "git-receive-pack" or actor is None:
         return run()

@@ -139,7 +139,7 @@ def create_review(call: Call) -> Reply:
 def request_reviewers(call: Call) -> Reply:
     """Ask people for a review. Teams need an app that may read members: 422 for a workflow's token, as on GitHub."""
     number = call.number("pull_number")
-    pull = call.hub.pull(call.repo, number)
+    call.hub.pull(call.repo, number)
     if call.fields.get("team_reviewers"):
         raise Problem(422, "Could not resolve to a node with the global id of the team.")
     added = list(call.fields.get("reviewers", []))
@@ -148,6 +148,8 @@ def request_reviewers(call: Call) -> Reply:
             raise Problem(422, "Reviews may only be requested from collaborators.")
         if login == call.hub.issue(call.repo, number)["user"]:
             raise Problem(422, "Review cannot be requested from pull request author.")
-    reviewers: list[Doc] = list(dict.fromkeys([*pull.get("reviewers", []), *added]))
-    call.hub.state.put("pull", call.repo, number, pull | {"reviewers": reviewers})
+    with call.hub.lock:
+        pull = call.hub.pull(call.repo, number)
+        reviewers = list(dict.fromkeys([*pull.get("reviewers", []), *added]))
+        call.hub.state.put("pull", call.repo, number, pull | {"reviewers": reviewers})
     return Reply(status=201, body=show.simple_pull(call.hub, call.repo, number))

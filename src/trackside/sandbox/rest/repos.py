@@ -27,7 +27,7 @@ def _person(call: Call, doc: Doc) -> Doc:
 def get_user(call: Call) -> Reply:
     if call.actor["kind"] == "workflow":
         raise Problem(403, "Resource not accessible by integration")
-    more = dict.fromkeys(_PRIVATE_COUNTS, 0) | {"two_factor_authentication": True}
+    more: Doc = dict.fromkeys(_PRIVATE_COUNTS, 0) | {"two_factor_authentication": True, "user_view_type": "private"}
     return Reply(body=_person(call, call.hub.user(call.actor["login"])) | more)
 
 

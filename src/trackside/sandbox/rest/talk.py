@@ -96,11 +96,7 @@ def add_labels(call: Call) -> Reply:
 
 @route("DELETE", _I + "/{issue_number}/labels/{name}", _WRITE, role="triage")
 def remove_label(call: Call) -> Reply:
-    number, gone = call.number("issue_number"), call.params["name"]
-    names = list(call.hub.issue(call.repo, number)["labels"])
-    if gone not in names:
-        raise Problem(404, "Label does not exist")
-    left = call.hub.set_labels(call.repo, number, [one for one in names if one != gone], call.actor)
+    left = call.hub.remove_label(call.repo, call.number("issue_number"), call.params["name"], call.actor)
     return Reply(body=[show.label(call.hub, call.repo, name) for name in left])
 
 
