@@ -171,7 +171,7 @@ stages:
     "link.py": "real/code.py",
     "mod": "real",
     "data/images.dvc": "outs:\n- md5: 00112233445566778899aabbccddeeff.dir\n  size: 9\n  nfiles: 3\n  path: images\n",
-    "dvc.lock": "schema: '2.0'\nstages:\n  frozen:\n    cmd: a\n    outs: [{path: frozen.txt, md5: ab}]\n",
+    "dvc.lock": "schema: '2.0'\nstages:\n  frozen:\n    cmd: a\n    outs: [{path: frozen.txt, md5: abc}]\n",
     "ignored/dvc.yaml": "stages: [broken",
     ".dvcignore": "/ignored\n",
 }
@@ -204,7 +204,7 @@ def test_nested_files_templates_links_and_every_params_format(repo: Path, tmp_pa
     assert not list(tmp_path.rglob("MARK"))
     changes = {
         "link's target": {**FULL, "real/code.py": "z"},
-        "frozen output": {**FULL, "dvc.lock": FULL["dvc.lock"].replace("ab", "ac")},
+        "frozen output": {**FULL, "dvc.lock": FULL["dvc.lock"].replace("abc", "abd")},
         "python parameter": {**FULL, "conf.py": FULL["conf.py"].replace("= 3", "= 4")},
         "whole json": {**FULL, "whole.json": '{"a": {"b": 2}}'},
         "nested variable": {**FULL, "sub/values.yaml": "who: you\n"},

@@ -74,7 +74,7 @@ def resolve(git_dir: Path, jobs: Sequence[Job], *, processes: Processes) -> tupl
         ToolError: DVC is not installed, or the child failed otherwise.
     """
     request = {
-        "git_dir": str(git_dir),
+        "git_dir": str(git_dir.resolve()),
         "env": {"PATH": processes.env.get("PATH", "")},
         "jobs": [{"commit": job.commit, "overrides": by_file(job.overrides)} for job in jobs],
     }
@@ -89,7 +89,7 @@ def resolve(git_dir: Path, jobs: Sequence[Job], *, processes: Processes) -> tupl
         done = processes.run(
             [sys.executable, "-P", "-m", "trackside.plan.worker"],
             env=env,
-            cwd=git_dir,
+            cwd=Path("/"),  # nothing of a checkout may be found by name
             input=json.dumps(request).encode(),
             timeout=TIMEOUT_SECONDS,
             check=False,

@@ -131,7 +131,8 @@ def _plan_pull(event: PullRequestEvent, ports: Ports, report: Reporter, workflow
     config = policy[0]
     if event.action == "labeled" and (config.train.on != "label" or event.label != config.train.label):
         return _nothing(ports, "label_ignored", f"label {event.label!r} starts nothing")
-    comments = [one for one in ports.forge.comments(pull.number) if one.author == ports.forge.viewer()]
+    viewer = ports.forge.viewer()
+    comments = [one for one in ports.forge.comments(pull.number) if one.author == viewer]
     pull, commit, base, problem = _merge_result(pull, ports)
     subject = Subject(
         kind="pull_request",
