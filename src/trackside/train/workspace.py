@@ -80,14 +80,14 @@ def apply_overrides(workspace: Path, overrides: Mapping[str, Any]) -> None:
     if not overrides:
         return
     from dvc.fs import LocalFileSystem
-    from dvc.utils.serialize import MODIFIERS
+    from dvc.utils.serialize import MODIFIERS, load_path
 
     from trackside.plan.overrides import apply
 
     for name, changes in by_file(overrides).items():
         path = contained(workspace, name)
+        wanted = apply(load_path(str(path), LocalFileSystem()), changes, file=name)
         with MODIFIERS[path.suffix.lower()](str(path), fs=LocalFileSystem()) as values:
-            wanted = apply(values, changes, file=name)
             for key in changes:
                 *folders, last = key.split(".")
                 old, new = values, wanted
