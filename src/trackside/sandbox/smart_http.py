@@ -64,7 +64,9 @@ def serve(
 
 def _answer(output: bytes) -> Answer:
     """Status, headers and body of a CGI's output."""
-    head, _, body = output.partition(b"\r\n\r\n")
+    head, found, body = output.partition(b"\r\n\r\n")
+    if not found:
+        raise Problem(500, "git http-backend gave no answer")
     headers = {}
     for line in head.decode("latin-1").split("\r\n"):
         name, _, value = line.partition(":")
