@@ -83,6 +83,12 @@ class Environment(ImmutableSandboxedEnvironment):
             raise SecurityError("`**` takes exponents up to 10")
         return super().call_binop(context, operator, left, right)
 
+    def wrap_str_format(self, value: Any) -> Any:
+        """`format` pads to any width, so it is out of reach."""
+        if super().wrap_str_format(value) is not None:
+            raise SecurityError("`format` is not available in templates")
+        return None
+
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """Methods of text that can grow it without bound (`ljust`, `format`, …) are out of reach."""
         if isinstance(obj, str) and attr in ("ljust", "rjust", "center", "zfill", "expandtabs", "format", "format_map"):

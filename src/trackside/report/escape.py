@@ -22,7 +22,8 @@ _ENTITIES = {ord(sign): f"&#{ord(sign)};" for sign in "\\`*{}[]#|~!$^@"} | {
     ord('"'): "&quot;",
 }
 _SIMPLE = re.compile(r"[A-Za-z0-9 _.,:/+()%=\-]*[A-Za-z0-9_.,:/+()%=\-]")
-_HEX = re.compile(r"(?<![0-9A-Za-z])([0-9a-fA-F]{4})([0-9a-fA-F]{3,})(?![0-9A-Za-z])")
+_HEX = re.compile(r"[0-9a-fA-F]{6}(?=[0-9a-fA-F])")
+"""Pieces too short to name a commit."""
 _GH = re.compile(r"\b(GH)(-\d)", re.IGNORECASE)
 _DOT = re.compile(r"\b(www)(\.)", re.IGNORECASE)
 _EDGE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
@@ -44,7 +45,7 @@ def plain(value: Any, limit: int = LIMIT) -> str:
 def inline(value: Any, limit: int = LIMIT) -> Markup:
     """Text in a sentence or a table cell."""
     text = plain(value, limit)
-    text = _HEX.sub("\\1\x00\\2", text)
+    text = _HEX.sub("\\g<0>\x00", text)
     text = _GH.sub("\\1\x00\\2", text)
     text = _DOT.sub("\\1\x00\\2", text)
     text = re.sub(r"([@#])(?=\S)", "\\1\x00", text)
@@ -81,13 +82,16 @@ def fence(value: Any, language: str = "", *, limit: int = 6000, tail: bool = Fal
 
 
 def clean_block(text: str) -> str:
-    """Lines without terminal colours and control characters."""
+    """Lines without terminal colours and control characters.
+
+    A comment's marker in a log would make the comment look like another model's: it is broken up.
+    """
     text = _ANSI.sub("", text.replace("\r\n", "\n"))
     lines = (line.rsplit("\r", 1)[-1] for line in text.split("\n"))
     kept = "\n".join(
         "".join(sign for sign in line if sign == "\t" or unicodedata.category(sign)[0] != "C") for line in lines
     )
-    return kept.strip("\n")
+    return kept.strip("\n").replace("<!--", "<\u200b!--")
 
 
 def title(value: Any, limit: int = 60) -> Markup:
