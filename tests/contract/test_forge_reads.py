@@ -116,7 +116,12 @@ def test_both_stores_read_what_was_recorded(sandbox: Sandbox, repo: str) -> None
             assert other.run("price", "run2") is None
             assert other.run_for_inputs("delay", make_run(2).input_digest) == make_run(2)
             assert [one.path for one in other.problems] == ["runs/delay/bad.json"]
+        clone = CloneRunStore(bare, "trackside-data", Processes(ENV))
         before = forge.calls
+        listed = ApiRunStore(forge, lists=lambda: clone)
+        assert [run.id for run in listed.runs("delay")] == ["run3", "run2", "run1"]
+        assert [one.path for one in listed.problems] == ["runs/delay/bad.json"]
+        assert forge.calls == before
         assert ApiRunStore(forge).run_for_inputs("delay", make_run(1).input_digest) == make_run(1)
         assert forge.calls - before == 2
 

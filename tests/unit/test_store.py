@@ -113,6 +113,9 @@ def test_the_remote_tracking_ref_comes_first(tmp_path: Path) -> None:
     assert [run.id for run in branch.store().runs()] == ["run2"]
     assert [run.id for run in branch.store("refs/heads/trackside-data").runs()] == ["run1"]
     assert branch.store().run("delay", "run2") == make_run(2)
+    sha = branch.git("rev-parse", "refs/heads/trackside-data")
+    assert [run.id for run in branch.store(sha).runs()] == ["run1"]
+    assert branch.store("0" * 40).runs() == []
 
 
 HOSTILE_NAMES = ["", "..", "../runs", "a/b", "a b", "-x", "a\nb", "é", "a:b", "HEAD~1", "a.json"]
@@ -246,10 +249,10 @@ def test_a_store_keeps_the_unknown_fields_that_it_read(branch: Branch) -> None:
     assert json.loads(text) == plain
 
 
-def test_reading_a_hundred_runs_is_three_processes(branch: Branch) -> None:
+def test_reading_a_hundred_runs_starts_one_reader(branch: Branch) -> None:
     branch.write({f"runs/delay/run{n}.json": dump(make_run(n % 28 + 1, id=f"run{n}")) for n in range(100)})
     counting = Counting(ENV)
-    runs = CloneRunStore(branch.path, "trackside-data", counting).runs()
+    runs = CloneRunStore(branch.path, branch.ref, counting).runs()
     assert len(runs) == 100
     assert len(counting.started) == 3
     assert [word for word in counting.started if "cat-file" in word] == counting.started[-1:]

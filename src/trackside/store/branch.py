@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,11 +13,13 @@ import msgspec
 
 from trackside.documents.codec import load
 from trackside.documents.run import Run
-from trackside.errors import DataError
+from trackside.errors import DataError, ToolError
 from trackside.forge.operations import CommitFiles
 from trackside.forge.ports import ContentReader
 from trackside.store.layout import DATA_BRANCH, Pointer, files_of, pointer_path, run_of_path, run_path
 from trackside.system.process import Processes
+
+_SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,11 +124,27 @@ class _Store(ABC):
 
 
 class ApiRunStore(_Store):
-    """Reads by API: one call a file. `runs` costs a call for every run, so prefer a clone for lists."""
+    """Reads by API: one call a file.
 
-    def __init__(self, forge: ContentReader, branch: str = DATA_BRANCH) -> None:
+    Args:
+        lists: gives the store that answers `runs`, normally a clone made when first asked; without it a list costs a
+            call for every run there is.
+    """
+
+    def __init__(
+        self, forge: ContentReader, branch: str = DATA_BRANCH, *, lists: Callable[[], RunStore] | None = None
+    ) -> None:
         super().__init__(branch)
         self._forge = forge
+        self._lists = lists
+
+    def runs(self, model: str | None = None, limit: int = 100) -> list[Run]:
+        if self._lists is None:
+            return super().runs(model, limit)
+        clone = self._lists()
+        runs = clone.runs(model, limit)
+        self._problems |= {one.path: one for one in clone.problems}
+        return runs
 
     def _read(self, paths: Sequence[str]) -> dict[str, bytes]:
         found = ((path, self._forge.file(path, self.branch)) for path in paths)
@@ -140,14 +159,16 @@ class CloneRunStore(_Store):
 
     Args:
         repository: folder of the clone, or of the bare repository.
-        ref: a full ref (`refs/...`), or a branch: its remote-tracking ref of `origin` is preferred, being the newer.
+        ref: a full ref (`refs/...`), a full SHA, or a branch: its remote-tracking ref of `origin` comes first, being
+            the newer.
         branch: where `operations_for` writes.
     """
 
     def __init__(self, repository: Path, ref: str, processes: Processes, *, branch: str = DATA_BRANCH) -> None:
         super().__init__(branch)
         self._git = ["git", "-C", str(repository)]
-        self._refs = [ref] if ref.startswith("refs/") else [f"refs/remotes/origin/{ref}", f"refs/heads/{ref}"]
+        exact = ref.startswith("refs/") or _SHA.fullmatch(ref)
+        self._refs = [ref] if exact else [f"refs/remotes/origin/{ref}", f"refs/heads/{ref}"]
         self._processes = processes
 
     def _read(self, paths: Sequence[str]) -> dict[str, bytes]:
@@ -161,8 +182,7 @@ class CloneRunStore(_Store):
         return made
 
     def _list(self, folder: str) -> dict[str, bytes]:
-        existing = self._processes.run([*self._git, "for-each-ref", "--format=%(refname)", *self._refs]).text.split()
-        ref = next((one for one in self._refs if one in existing), None)
+        ref = next((one for one in self._refs if self._exists(one)), None)
         if ref is None:
             return {}
         listing = self._processes.run([*self._git, "ls-tree", "-r", "-z", "--full-tree", ref, "--", f"{folder}/"])
@@ -174,6 +194,13 @@ class CloneRunStore(_Store):
                 names[path] = meta.split()[2].decode()
         found = self._objects(list(names.values()))
         return {path: found[name] for path, name in names.items() if name in found}
+
+    def _exists(self, ref: str) -> bool:
+        words = [*self._git, "rev-parse", "--quiet", "--verify", f"{ref}^{{commit}}"]
+        done = self._processes.run(words, check=False)
+        if done.returncode > 1:
+            raise ToolError(f"{self._git[2]} is no git repository", log=done.stderr.decode("utf-8", "replace"))
+        return done.returncode == 0
 
     def _objects(self, names: Sequence[str]) -> dict[str, bytes]:
         """Blobs by object name; what is missing or no blob is left out. Names hold no white space."""
