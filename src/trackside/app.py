@@ -184,7 +184,7 @@ def _admit(context: Context) -> Result:
         values={
             "runs-on": admission.runs_on,
             "timeout-minutes": admission.timeout_minutes,
-            "experiment": admission.experiment,
+            "admission-digest": "sha256:" + hashlib.sha256(dump(admission)).hexdigest(),
         },
         ids={"model": admission.model, "input-digest": admission.input_digest, "run": admission.run},
         api_calls=forge.calls,
@@ -230,11 +230,11 @@ def stage_report(context: Context) -> Result:
     """`actions/report`: publish what a training run left, as the dispatch and the admission identify it."""
     from trackside.config.load import load as load_config
     from trackside.config.model import CONFIG_FILE
+    from trackside.documents.run import run_id
     from trackside.event.model import DispatchEvent
     from trackside.report.publish import PublishJob, PublishPorts, publish
     from trackside.report.render import render_json
     from trackside.store.branch import ApiRunStore
-    from trackside.train.ids import run_id
     from trackside.train.job import trigger_from
 
     forge = forge_of(context, "report")
@@ -258,7 +258,7 @@ def stage_report(context: Context) -> Result:
             admission=admission,
             admit_result=context.value("admit-result", "report"),
             train_result=context.value("train-result", "report"),
-            run_id=run_id(model, digest, trigger),
+            run_id=run_id(model, digest, str(trigger.workflow_run_id or "")),
             trigger=trigger,
             now=rfc3339(SystemClock().now()),
             dry_run=context.flag("dry-run", "report"),
@@ -310,7 +310,57 @@ def _bytes(path: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() and not path.is_symlink() else None
 
 
-STAGES: dict[str, Callable[[Context], Result]] = {"plan": stage_plan, "report": stage_report}
+def stage_train(context: Context) -> Result:
+    """`actions/train`: one phase of a run, from what the admit job wrote. Needs no access to GitHub."""
+    from trackside.config.load import load as load_config
+    from trackside.documents.admission import Admission
+    from trackside.documents.codec import load
+    from trackside.documents.run import Run, Source
+    from trackside.train.hardware import load_nvml
+    from trackside.train.job import TrainJob, TrainPorts, remote_env, trigger_from
+    from trackside.train.phases import run_phase
+
+    folder = Path(context.value("admission", "train")).resolve()
+    admission = load(Admission, (folder / "admission.json").read_bytes(), name="the admission")
+    config = load_config((folder / "trackside.yaml").read_text())
+    model = config.model(admission.model)
+    if model is None:
+        raise ConfigError(f"{config.file} has no model {admission.model!r}", reason_code="model_unknown")
+    recorded, baseline = (_bytes(folder / name) for name in ("recorded.json", "baseline.json"))
+    subject = admission.subject
+    credentials = remote_env(context.env.get("TRACKSIDE_REMOTE_ENV", ""))
+    for secret in credentials.values():
+        context.commands.mask(secret)
+    job = TrainJob(
+        model=model,
+        train=config.train,
+        source=Source(
+            repository=subject.repository,
+            commit=subject.commit,
+            base_commit=subject.base_commit,
+            head_commit=subject.head_commit,
+            head_repository=subject.head_repository,
+            pull_request=subject.pull_request,
+            branch=subject.branch,
+        ),
+        trigger=trigger_from(context.env, actor=admission.actor),
+        workspace=Path(context.value("workspace", "train")).resolve(),
+        state=Path(context.need("RUNNER_TEMP")) / f"trackside-{admission.model}",
+        envs=Path(context.need("RUNNER_TOOL_CACHE")) / "trackside-stages",
+        dvc_config=(folder / "dvc-config").read_text(),
+        input_digest=admission.input_digest,
+        overrides=admission.overrides,
+        recorded=load(Run, recorded, name="the recorded run") if recorded else None,
+        baseline=load(Run, baseline, name="the baseline run") if baseline else None,
+        confidence=config.report.confidence,
+        remote_env=credentials,
+    )
+    ports = TrainPorts(processes=context.processes, commands=context.commands, say=context.say, nvml=load_nvml)
+    out = Path(context.value("out", "train")).resolve()
+    return run_phase(context.value("phase", "train"), job, ports, out=out)
+
+
+STAGES: dict[str, Callable[[Context], Result]] = {"plan": stage_plan, "report": stage_report, "train": stage_train}
 
 
 def run_stage(context: Context, name: str) -> int:

@@ -149,9 +149,8 @@ class Tour:
                 self.check(False, f"workflow run {run['display_title']!r}: {run['conclusion']}\n{log}")
 
     def _log(self, job: Mapping[str, Any]) -> str:
-        with suppress(OSError):
-            return (self.state.root / job["log"]).read_text()
-        return ""
+        path: Path = self.state.root / job["log"]
+        return path.read_text() if path.is_file() else ""
 
     def _evidence(self, number: int, name: str) -> dict[str, Any]:
         """The one comment and the check run of a pull request, saved as files."""
@@ -209,12 +208,12 @@ def run_demo(
     out: Path, env: Mapping[str, str], say: Callable[[str], None], *, cache: Path, serve: bool = False, port: int = 0
 ) -> int:
     """The whole demo; exit code 0 only if every step's evidence was verified."""
-    from trackside.sandbox.web import attach, export
+    from trackside.sandbox.web import export, routes
 
     started = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
     world = World(out, cache, env, port=port)
-    attach(world.sandbox)
+    world.sandbox.extra_routes += routes(world.sandbox)
     with world:
         tour = Tour(world, out, say)
         code = 0

@@ -255,16 +255,16 @@ def _put_in(definition: Doc, contexts: Doc) -> Doc:
         text: str = result.get("result", "") if part == "result" else result.get("outputs", {}).get(name, "")
         return "'" + text.replace("'", "''") + "'"
 
-    def mend(node: Any) -> Any:
+    def replaced(expression: str) -> str:
+        return re.sub(r"\bneeds\.([\w-]+)\.(result|outputs)(?:\.([\w-]+))?", literal, expression)
+
+    def mend(node: Any, key: str = "") -> Any:
         if isinstance(node, str):
-            return re.sub(
-                r"\$\{\{.*?\}\}",
-                lambda whole: re.sub(r"\bneeds\.([\w-]+)\.(result|outputs)(?:\.([\w-]+))?", literal, whole[0]),
-                node,
-                flags=re.DOTALL,
-            )
+            if key == "if" and "${{" not in node:  # a condition is an expression as it stands
+                return replaced(node)
+            return re.sub(r"\$\{\{.*?\}\}", lambda whole: replaced(whole[0]), node, flags=re.DOTALL)
         if isinstance(node, dict):
-            return {key: mend(part) for key, part in node.items()}
+            return {name: mend(part, name) for name, part in node.items()}
         return [mend(part) for part in node] if isinstance(node, list) else node
 
     mended: Doc = mend(definition)

@@ -1,0 +1,219 @@
+"""The command line. The only place that reads the environment of the process."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trackside
+
+if TYPE_CHECKING:
+    from trackside.app import Context
+
+Command = Callable[["Context", argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code (see docs/exit-codes.md)."""
+    arguments = parser().parse_args(argv)
+    if arguments.command is None:
+        parser().print_help()
+        return 2
+    from trackside.app import Context
+    from trackside.errors import TracksideError
+
+    context = Context(env=dict(os.environ), json=bool(getattr(arguments, "json", False)))
+    try:
+        command: Command = arguments.run
+        return command(context, arguments)
+    except TracksideError as error:
+        print(error.render(), file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        return 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their flags."""
+    top = argparse.ArgumentParser(
+        prog="trackside", description="CI-native GitOps for machine learning, on GitHub Actions and DVC."
+    )
+    top.add_argument("--version", action="version", version=f"trackside {trackside.__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    _local(commands)
+    _runs(commands)
+    _sandbox(commands)
+    stage = _add(commands, "stage", "what the actions call inside a workflow", _stage)
+    stage.add_argument("name", choices=("plan", "train", "report"))
+    stage.add_argument("--json", action="store_true", help="print the result document")
+    return top
+
+
+def _add(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str, run: Command
+) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    made.set_defaults(run=run)
+    return made
+
+
+def _local(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    init = _add(commands, "init", "write the workflow files and a first trackside.yaml", _init)
+    init.add_argument("--dry-run", action="store_true", help="show what would be written")
+    init.add_argument("--force", action="store_true", help="replace files that exist")
+    schema = _add(commands, "schema", "print the JSON Schema of trackside.yaml or of a document", _schema)
+    schema.add_argument(
+        "kind", nargs="?", default="config", choices=("config", "run", "plan", "report", "result", "admission")
+    )
+    check = _add(commands, "check", "check trackside.yaml and say where it is wrong", _check)
+    check.add_argument("file", nargs="?", default="trackside.yaml", type=Path)
+    train = _add(commands, "train", "reproduce a model's pipeline here and record the run", _train)
+    train.add_argument("model", nargs="?", help="default: the only model of trackside.yaml")
+    train.add_argument(
+        "-S",
+        "--set-param",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="override a parameter: an experiment",
+    )
+    train.add_argument("--out", type=Path, help="file for the run document")
+    train.add_argument("--json", action="store_true", help="print the run document")
+    report = _add(commands, "report", "compare two commits or two run documents", _report)
+    report.add_argument("baseline", nargs="?", default="HEAD", help="commit, run id or run document")
+    report.add_argument("current", nargs="?", default="", help="the same; default: the work tree")
+    report.add_argument("--model", help="default: the only model of trackside.yaml")
+    report.add_argument("--format", choices=("md", "json", "html"), default="md")
+    report.add_argument("--out", type=Path, help="file to write; default: standard output")
+    report.add_argument("--fail", action="store_true", help="exit with 1 when the gate fails")
+
+
+def _runs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    runs = commands.add_parser("runs", help="list, show, compare and export recorded runs")
+    actions = runs.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listed = _add(actions, "list", "recorded runs, newest first", _runs_list)
+    listed.add_argument("model", nargs="?")
+    listed.add_argument("-n", "--limit", type=int, default=20)
+    shown = _add(actions, "show", "one run: what exactly made this model", _runs_show)
+    shown.add_argument("run", help="run id (a beginning is enough) or file")
+    compared = _add(actions, "compare", "two runs side by side", _runs_compare)
+    compared.add_argument("baseline")
+    compared.add_argument("current")
+    exported = _add(actions, "export", "a run as in-toto statement with SLSA provenance", _runs_export)
+    exported.add_argument("run")
+    for one in (listed, shown, compared):
+        one.add_argument("--json", action="store_true", help="machine-readable output")
+    for one in (listed, shown, compared, exported):
+        one.add_argument("--repo", type=Path, default=Path(), help="clone to read the data branch from")
+
+
+def _sandbox(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    sandbox = _add(commands, "sandbox", "a GitHub on this machine that runs workflows", _sandbox_run)
+    sandbox.add_argument("--root", type=Path, default=Path("build/sandbox"), help="folder for its state")
+    sandbox.add_argument("--port", type=int, default=8765)
+    sandbox.add_argument(
+        "--import", dest="source", type=Path, metavar="CLONE", help="start with the files of this clone"
+    )
+    sandbox.add_argument("--repo", default="acme/project", help="name of the repository")
+    demo = _add(commands, "demo", "open pull requests on a sandbox, train, report; verify all of it", _demo)
+    demo.add_argument("--out", type=Path, default=Path("build/demo"))
+    demo.add_argument("--cache", type=Path, default=Path("build/demo-cache"), help="environments kept between runs")
+    demo.add_argument("--serve", action="store_true", help="keep the sandbox up to look around")
+    demo.add_argument("--port", type=int, default=0)
+
+
+def _stage(context: Context, arguments: argparse.Namespace) -> int:
+    from trackside.app import run_stage
+
+    return run_stage(context, arguments.name)
+
+
+def _init(context: Context, arguments: argparse.Namespace) -> int:
+    from trackside.local import init
+
+    return init(context, Path(), dry_run=arguments.dry_run, force=arguments.force)
+
+
+def _schema(context: Context, arguments: argparse.Namespace) -> int:
+    from trackside.local import schema
+
+    return schema(context, arguments.kind)
+
+
+def _check(context: Context, arguments: argparse.Namespace) -> int:
+    from trackside.local import check
+
+    return check(context, arguments.file)
+
+
+def _train(context: Context, arguments: argparse.Namespace) -> int:
+    from trackside.local import train
+
+    return train(context, Path(), arguments.model, arguments.set_param, out=arguments.out)
+
+
+def _report(context: Context, arguments: argparse.Namespace) -> int:
+    from trackside.local import report
+
+    return report(
+        context,
+        Path(),
+        arguments.baseline,
+        arguments.current,
+        model=arguments.model,
+        form=arguments.format,
+        out=arguments.out,
+        fail=arguments.fail,
+    )
+
+
+def _runs_list(context: Context, arguments: argparse.Namespace) -> int:
+    from trackside.runs import list_runs
+
+    return list_runs(context, arguments.repo, arguments.model, arguments.limit)
+
+
+def _runs_show(context: Context, arguments: argparse.Namespace) -> int:
+    from trackside.runs import show
+
+    return show(context, arguments.repo, arguments.run)
+
+
+def _runs_compare(context: Context, arguments: argparse.Namespace) -> int:
+    from trackside.runs import compare
+
+    return compare(context, arguments.repo, arguments.baseline, arguments.current)
+
+
+def _runs_export(context: Context, arguments: argparse.Namespace) -> int:
+    from trackside.runs import export
+
+    return export(context, arguments.repo, arguments.run)
+
+
+def _sandbox_run(context: Context, arguments: argparse.Namespace) -> int:
+    from trackside.demo.serve import serve
+
+    return serve(
+        context.env, context.say, root=arguments.root, port=arguments.port, source=arguments.source, repo=arguments.repo
+    )
+
+
+def _demo(context: Context, arguments: argparse.Namespace) -> int:
+    from trackside.demo.tour import run_demo
+
+    return run_demo(
+        arguments.out.resolve(),
+        context.env,
+        context.say,
+        cache=arguments.cache.resolve(),
+        serve=arguments.serve,
+        port=arguments.port,
+    )

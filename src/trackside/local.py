@@ -1,0 +1,183 @@
+"""Commands for a laptop: check the configuration, train and report on the own branch, write the first files."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from trackside.app import Context
+from trackside.config.load import load
+from trackside.config.model import CONFIG_FILE, Config, Model
+from trackside.errors import ConfigError, GateFailed, NotFound
+from trackside.system.process import Processes
+
+
+def config_of(root: Path) -> Config:
+    """The work tree's own `trackside.yaml`. Raises ConfigError."""
+    path = root / CONFIG_FILE
+    if not path.is_file():
+        raise ConfigError(f"there is no {CONFIG_FILE} here", remedy="trackside init", reason_code="not_configured")
+    return load(path.read_text(encoding="utf-8"))
+
+
+def model_of(config: Config, name: str | None) -> Model:
+    """The named model, or the only one. Raises ConfigError."""
+    if name is None and len(config.models) == 1:
+        return config.models[0]
+    found = config.model(name or "")
+    if found is None:
+        known = ", ".join(model.name for model in config.models)
+        raise ConfigError(f"{config.file} has no model {name!r}" if name else "which model?", remedy=f"one of: {known}")
+    return found
+
+
+def check(context: Context, path: Path) -> int:
+    if not path.is_file():
+        raise ConfigError(f"{path} does not exist", remedy="trackside init")
+    config = load(path.read_text(encoding="utf-8"), file=str(path))
+    names = ", ".join(f"{model.name} ({len(model.metrics)} metrics)" for model in config.models)
+    context.say(f"{path}: valid; models: {names}")
+    return 0
+
+
+def schema(context: Context, kind: str) -> int:
+    from trackside.config.raw import json_schema
+    from trackside.documents import admission, plan, report, result, run
+    from trackside.documents.codec import Document
+    from trackside.documents.codec import schema as document_schema
+
+    kinds: dict[str, type[Document]] = {
+        "run": run.Run,
+        "plan": plan.Plan,
+        "report": report.Report,
+        "result": result.Result,
+        "admission": admission.Admission,
+    }
+    context.say(json.dumps(json_schema() if kind == "config" else document_schema(kinds[kind]), indent=2))
+    return 0
+
+
+def train(context: Context, root: Path, name: str | None, assignments: list[str], *, out: Path | None) -> int:
+    from trackside.documents.codec import dump
+    from trackside.runs import known_runs
+    from trackside.train.hardware import load_nvml
+    from trackside.train.job import TrainPorts
+    from trackside.train.local import train_local
+
+    root = root.resolve()
+    config = config_of(root)
+    model = model_of(config, name)
+    stream = sys.stderr if context.json else context.out
+
+    def say(text: str) -> None:
+        print(text, file=stream, flush=True)
+
+    ports = TrainPorts(processes=Processes(context.env), commands=context.commands, say=say, nvml=load_nvml)
+    earlier = [run for run in known_runs(context, root, model.name) if run.status == "succeeded" and not run.experiment]
+    run, path = train_local(
+        root,
+        config,
+        model.name,
+        ports,
+        overrides=_overrides(assignments),
+        baseline=earlier[0] if earlier else None,
+        out=out,
+    )
+    if context.json:
+        context.say(dump(run).decode())
+    else:
+        metrics = ", ".join(f"{metric.name} {metric.value}" for metric in run.metrics)
+        say(f"run {run.id}: {run.status}; {metrics}\nrecorded in {path}")
+    return 0
+
+
+def _overrides(assignments: list[str]) -> dict[str, object]:
+    """`NAME=VALUE` with YAML values, as `dvc exp run -S` reads them."""
+    import yaml
+
+    made: dict[str, object] = {}
+    for one in assignments:
+        name, equals, text = one.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"{one!r} is not NAME=VALUE", remedy="-S train.learning_rate=0.05")
+        made[name] = yaml.safe_load(text)
+    return made
+
+
+def report(
+    context: Context,
+    root: Path,
+    baseline: str,
+    current: str,
+    *,
+    model: str | None,
+    form: str,
+    out: Path | None,
+    fail: bool,
+) -> int:
+    """Two recorded runs where both names are runs, else two commits (empty: the work tree)."""
+    from trackside.report.local import report_commits, report_runs, write
+    from trackside.runs import find
+
+    config = config_of(root)
+    chosen = model_of(config, model)
+    try:
+        made = report_runs(find(context, root, current), find(context, root, baseline), model=chosen, config=config)
+    except NotFound:
+        made = report_commits(root, baseline, current, model=chosen, config=config, processes=Processes(context.env))
+    text = write(made, form, config=config)
+    if out is not None:
+        out.write_text(text, encoding="utf-8")
+        context.say(f"{out}: {made.headline}")
+    else:
+        context.say(text)
+    if fail and made.gate == "failed":
+        raise GateFailed(made.headline, reason_code=made.reason_code)
+    return 0
+
+
+FIRST_CONFIG = """\
+# yaml-language-server: $schema=trackside.schema.json
+version: 1
+models:
+  {name}:
+    path: models/{name}.bin # the model file that a stage of dvc.yaml writes
+    metrics:
+      accuracy: {{file: metrics.json, direction: max, tolerance: 0.005}}
+train:
+  on: pull_request
+  runs-on: [self-hosted, gpu]
+  timeout-minutes: 360
+"""
+
+
+def init(context: Context, root: Path, *, dry_run: bool, force: bool) -> int:
+    """Write `.github/workflows/{pull-request,train}.yml` and a first `trackside.yaml`; existing files stay."""
+    wanted: dict[str, str] = {CONFIG_FILE: FIRST_CONFIG.format(name=_plain(root.resolve().name))}
+    for name in ("pull-request.yml", "train.yml"):
+        wanted[f".github/workflows/{name}"] = _shipped(name)
+    for path, text in wanted.items():
+        target = root / path
+        if target.exists() and not force:
+            context.say(f"kept     {path}")
+            continue
+        if not dry_run:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+        context.say(f"{'would write' if dry_run else 'wrote':8} {path}")
+    context.say("next: edit trackside.yaml, then `trackside check`, commit, and push to the default branch")
+    return 0
+
+
+def _plain(name: str) -> str:
+    return "".join(char if char.isalnum() and char.isascii() else "-" for char in name).strip("-") or "model"
+
+
+def _shipped(name: str) -> str:
+    """A workflow file: from the checkout, or from the installed package."""
+    checkout = Path(__file__).resolve().parents[2] / "workflows" / name
+    found: Any = checkout if checkout.is_file() else files("trackside") / "workflows" / name
+    return str(found.read_text(encoding="utf-8"))

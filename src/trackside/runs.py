@@ -1,0 +1,185 @@
+"""`trackside runs`: recorded runs from the data branch of a clone and from `.trackside/`, for people and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from trackside.app import Context
+from trackside.documents.codec import dump, load, to_builtins
+from trackside.documents.run import Run
+from trackside.errors import ConfigError, NotFound
+from trackside.store.branch import CloneRunStore
+from trackside.system.process import Processes
+
+
+def known_runs(context: Context, repo: Path, model: str | None = None, limit: int = 1000) -> list[Run]:
+    """Runs of the data branch and local ones, newest first."""
+    processes = Processes(context.env)
+    found: dict[str, Run] = {}
+    if processes.run(["git", "-C", repo, "rev-parse", "--git-dir"], check=False).returncode == 0:
+        found = {run.id: run for run in CloneRunStore(repo, _data_branch(repo), processes).runs(model, limit)}
+    for path in sorted((repo / ".trackside/runs").glob("*/*.json")):
+        run = load(Run, path.read_bytes(), name=str(path))
+        if model in (None, run.model):
+            found.setdefault(run.id, run)
+    return sorted(found.values(), key=lambda run: run.started_at, reverse=True)[:limit]
+
+
+def _data_branch(repo: Path) -> str:
+    from trackside.config.load import load as load_config
+    from trackside.config.model import CONFIG_FILE, Config
+
+    path = repo / CONFIG_FILE
+    return load_config(path.read_text()).data_branch if path.is_file() else Config(models=()).data_branch
+
+
+def find(context: Context, repo: Path, name: str) -> Run:
+    """A run by file, id or the beginning of an id. Raises NotFound or ConfigError."""
+    path = Path(name)
+    if path.suffix == ".json" and path.is_file():
+        return load(Run, path.read_bytes(), name=name)
+    hits = [run for run in known_runs(context, repo) if run.id.startswith(name)]
+    if not hits:
+        raise NotFound(f"no recorded run {name!r}", remedy="git fetch origin trackside-data, then trackside runs list")
+    if len(hits) > 1:
+        raise ConfigError(
+            f"{name!r} fits {len(hits)} runs", remedy="give more characters: " + ", ".join(run.id for run in hits[:5])
+        )
+    return hits[0]
+
+
+def table(rows: Sequence[Sequence[str]], head: Sequence[str]) -> str:
+    """Aligned columns; figures are right-aligned by their own width."""
+    widths = [max(len(row[index]) for row in [head, *rows]) for index in range(len(head))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
+    ]
+    return "\n".join(lines)
+
+
+def list_runs(context: Context, repo: Path, model: str | None, limit: int) -> int:
+    runs = known_runs(context, repo, model, limit)
+    if context.json:
+        context.say(json.dumps([_brief(run) for run in runs], indent=2))
+        return 0
+    if not runs:
+        context.say("no runs recorded here; `git fetch origin trackside-data` brings those of the repository")
+        return 0
+    names = list(dict.fromkeys(metric.name for run in runs for metric in run.metrics if metric.direction != "none"))[:4]
+    rows = []
+    for run in runs:
+        values = {metric.name: metric.value for metric in run.metrics}
+        source = f"#{run.source.pull_request}" if run.source.pull_request else run.source.branch or "local"
+        rows.append([
+            run.id, run.model, run.status + (" (experiment)" if run.experiment else ""), source, run.source.commit[:10],
+            run.started_at.replace("T", " ").rstrip("Z"), duration(run.usage.wall_seconds), *(number(values.get(name)) for name in names),
+        ])  # fmt: skip
+    context.say(table(rows, ["run", "model", "status", "from", "commit", "started (UTC)", "time", *names]))
+    return 0
+
+
+def show(context: Context, repo: Path, name: str) -> int:
+    run = find(context, repo, name)
+    if context.json:
+        context.say(dump(run).decode())
+        return 0
+    source, software, machine = run.source, run.environment, run.hardware
+    gpus = ", ".join(gpu.name for gpu in machine.gpus) or "no GPU"
+    facts = [
+        ["run", f"{run.id} of {run.model}: {run.status} ({run.reason_code})"],
+        ["source", f"{source.repository} {source.commit}" + (f" (#{source.pull_request})" if source.pull_request else "")],
+        ["trigger", f"{run.trigger.event} by {run.trigger.actor or '?'} {run.trigger.url}".rstrip()],
+        ["when", f"{run.started_at} → {run.finished_at}, {duration(run.usage.wall_seconds)}"],
+        ["inputs", run.input_digest],
+        ["software", f"Python {software.python}, {software.os}, {software.packages} packages, lock {software.lock_digest[:19] or '-'}"],
+        ["hardware", f"{machine.cpu}, {machine.cores} cores, {gpus}" + (f", driver {machine.driver}, CUDA {machine.cuda}" if machine.gpus else "")],
+        ["seeds", ", ".join(f"{key}={value}" for key, value in run.seeds.items()) or "-"],
+    ]  # fmt: skip
+    if run.usage.cost:
+        facts.append(["cost", f"{run.usage.cost.amount:.2f} {run.usage.cost.currency}"])
+    context.say(table(facts, ["", ""]).lstrip("\n"))
+    sections: list[tuple[str, list[str], list[list[str]]]] = [
+        ("metrics", ["name", "value", "better"], [[one.name, number(one.value), one.direction] for one in run.metrics]),
+        ("parameters", ["name", "value"], [[key, json.dumps(value)] for key, value in sorted(run.params.items())]),
+        ("stages", ["name", "outcome", "time"], [[one.name, one.outcome, duration(one.seconds)] for one in run.stages]),
+        ("inputs", ["path", "kind", "digest"], [[one.path, one.kind, one.digest] for one in run.dependencies]),
+        ("outputs", ["path", "role", "digest"], [[one.path, one.role, one.digest] for one in run.artifacts]),
+    ]
+    for title, head, rows in sections:
+        if rows:
+            context.say(f"\n{title.upper()}\n{table(rows, head)}")
+    return 0
+
+
+def compare(context: Context, repo: Path, baseline: str, current: str) -> int:
+    from trackside.report.diff import data_rows, metric_rows, value_rows
+
+    old, new = find(context, repo, baseline), find(context, repo, current)
+    metrics = metric_rows(old.metrics, new.metrics)
+    params, data = value_rows(old.params, new.params), data_rows(old.dependencies, new.dependencies)
+    if context.json:
+        context.say(
+            json.dumps(
+                to_builtins(
+                    {"baseline": old.id, "current": new.id, "metrics": metrics, "params": params, "inputs": data}
+                ),
+                indent=2,
+            )
+        )
+        return 0
+    rows = [[one.name, number(one.baseline), number(one.current), number(one.delta, sign=True)] for one in metrics]
+    context.say(table(rows, ["metric", old.id, new.id, "change"]))
+    if params:
+        context.say(
+            "\n"
+            + table(
+                [[one.name, json.dumps(one.baseline), json.dumps(one.current)] for one in params],
+                ["parameter", old.id, new.id],
+            )
+        )
+    if data:
+        context.say(
+            "\n"
+            + table(
+                [[one.path, one.baseline_digest[:19] or "-", one.current_digest[:19] or "-"] for one in data],
+                ["input", old.id, new.id],
+            )
+        )
+    return 0
+
+
+def export(context: Context, repo: Path, name: str) -> int:
+    from trackside.train.provenance import statement
+
+    server = context.env.get("GITHUB_SERVER_URL", "https://github.com")
+    context.say(json.dumps(statement(find(context, repo, name), server=server), indent=2))
+    return 0
+
+
+def _brief(run: Run) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "model": run.model,
+        "status": run.status,
+        "experiment": run.experiment,
+        "started_at": run.started_at,
+        "commit": run.source.commit,
+        "pull_request": run.source.pull_request,
+        "input_digest": run.input_digest,
+        "metrics": {metric.name: metric.value for metric in run.metrics},
+    }
+
+
+def number(value: float | None, *, sign: bool = False) -> str:
+    """Six significant digits; a dash for none."""
+    return "-" if value is None else f"{value:{'+' if sign else ''}.6g}"
+
+
+def duration(seconds: float) -> str:
+    """`1h 02m`, `3m 05s` or `4.2s`."""
+    if seconds >= 3600:
+        return f"{int(seconds // 3600)}h {int(seconds % 3600 // 60):02d}m"
+    return f"{int(seconds // 60)}m {int(seconds % 60):02d}s" if seconds >= 60 else f"{seconds:.1f}s"
