@@ -25,6 +25,7 @@ from trackside.plan.decide import after_dispatch
 from trackside.plan.facts import Facts, Published
 from trackside.plan.stage import Planned, Ports, plan_event
 from trackside.report.marker import marker
+from trackside.report.reuse import reused
 from trackside.sandbox.actions.dispatcher import Dispatcher
 from trackside.sandbox.bus import HookEvent
 from trackside.sandbox.server import Sandbox
@@ -35,6 +36,7 @@ ADA, MALLORY = user("ada"), user("mallory")
 # The shipped workflow less its last job, which runs after a cancel too and would wait for a runner for ever.
 TRAIN_YML = (Path(__file__).parents[2] / "workflows" / "train.yml").read_bytes().partition(b"\n  publish:")[0]
 SAMPLE = {name: text.encode() for name, text in FILES.items()} | {".github/workflows/train.yml": TRAIN_YML}
+BOUND = "[evaluate], metrics: {auc: {file: metrics.json, direction: max, min: 0.7}}}"
 NEW_LR = {"params.yaml": FILES["params.yaml"].replace("lr: 0.1", "lr: 0.2").encode()}
 
 
@@ -273,6 +275,22 @@ def test_recorded_inputs_are_reused_with_the_gate_of_their_report(place: Place, 
     assert kinds(planned) == ["UpsertComment", "UpsertCheck"]
     assert check(planned).conclusion == conclusion
     assert f"report of {run.id}" in comment(planned)
+
+
+def test_the_real_report_of_a_reused_run_is_shown(place: Place) -> None:
+    place.commit("main", {"trackside.yaml": FILES["trackside.yaml"].replace("[evaluate]}", BOUND).encode()})
+    number = place.pull()
+    run = place.record(place.plan(number), value=0.6)
+    planned = plan_event(replace(place.event("pull_request_target"), number=number), place.ports(), report=reused)
+    assert planned.plan.models[0].run == run.id
+    assert check(planned).conclusion == "failure"
+    assert [note.path for note in check(planned).annotations] == ["trackside.yaml"]
+    assert marker("delay") in comment(planned)
+    assert "auc" in comment(planned)
+    ports = place.ports()
+    assert [one.outcome for one in ports.forge.apply(planned.operations)] == ["created", "created"]
+    again = plan_event(replace(place.event("pull_request_target"), number=number), ports, report=reused)
+    assert [one.outcome for one in ports.forge.apply(again.operations)] == ["unchanged", "unchanged"]
 
 
 @pytest.mark.parametrize("source", [{"head_repository": "mallory/flights"}])

@@ -325,6 +325,8 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     logging.disable(logging.CRITICAL)
+    import dvc.parsing  # noqa: F401 - not installed: end here, with a word that the caller knows
+
     request = json.load(sys.stdin)
     processes = Processes(request["env"])
     answers = []
