@@ -19,6 +19,7 @@ MAX_VALUES = 20_000
 MAX_DEPTH = 40
 
 _FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$")
+_WHOLE = re.compile(r"^[-+]?([0-9][0-9_]*|0x[0-9a-fA-F_]+)$")
 _TRUTH = re.compile(r"^(true|True|TRUE|false|False|FALSE)$")
 
 
@@ -27,9 +28,10 @@ class _Yaml(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc
 
 
 _Yaml.yaml_implicit_resolvers = {
-    first: [(tag, rule) for tag, rule in rules if not tag.endswith((":bool", ":float", ":timestamp"))]
+    first: [(tag, rule) for tag, rule in rules if not tag.endswith((":bool", ":float", ":int", ":timestamp"))]
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_Yaml.add_implicit_resolver("tag:yaml.org,2002:int", _WHOLE, list("-+0123456789"))
 _Yaml.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
 _Yaml.add_implicit_resolver("tag:yaml.org,2002:bool", _TRUTH, list("tTfF"))
 
