@@ -107,10 +107,9 @@ class Tour:
         self.check(evidence["check_conclusion"] == expected, f"check is {evidence['check_conclusion']}, not {expected}")
         self.check(run.source.pull_request == number, "the run document names another pull request")
         self.check(_executed(run) > 0, "nothing was trained")
-        words = "improved" if branch == "better" else "below"
-        self.check(
-            words in Path(self.out, evidence["comment"]).read_text().lower(), f"the comment does not say {words!r}"
-        )
+        words = "**Gate passed**" if branch == "better" else "**Gate failed**"
+        comment = (self.out / evidence["comment"]).read_text()
+        self.check(words in comment and "`roc_auc`" in comment, f"the comment does not say {words} with its metrics")
         return {**evidence, "run_document": document, "stages_executed": _executed(run), "metrics": _metrics(run)}
 
     def _readme(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Digests are `sha256:<64 hex>` or `md5:<32 hex>[.dir]` where DVC gives it; times 
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Literal
 
 import msgspec
@@ -215,3 +216,12 @@ class Run(Document, frozen=True, kw_only=True):
     restored_from: str = ""
     log_tail: str = ""
     trackside: str = ""
+
+
+def run_id(model: str, input_digest: str, job: str) -> str:
+    """12 hex digits, the same for every re-run of the same job.
+
+    Args:
+        job: the workflow run's id, or the start time of a local run.
+    """
+    return hashlib.sha256(f"{model}|{input_digest}|{job}".encode()).hexdigest()[:12]
