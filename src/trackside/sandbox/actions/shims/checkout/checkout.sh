@@ -3,7 +3,7 @@
 set -euo pipefail
 ref=${REF:-$GITHUB_SHA}
 target=$(realpath -m "$GITHUB_WORKSPACE/$TARGET")
-case "$target/" in "$GITHUB_WORKSPACE"/*) ;; *) echo "::error::path is outside the workspace" && exit 1 ;; esac
+case "$target/" in "$(realpath "$GITHUB_WORKSPACE")"/*) ;; *) echo "::error::path is outside the workspace" && exit 1 ;; esac
 mkdir -p "$target"
 cd "$target"
 git init --quiet --initial-branch=sandbox-checkout .
