@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sandbox_client import ALL, Api
 from trackside.forge.github import GithubForge
 from trackside.sandbox.server import Sandbox
 
@@ -79,3 +80,25 @@ def github_client(sandbox: Sandbox, token: str) -> Any:
         seconds_between_requests=0,
         seconds_between_writes=0,
     )
+
+
+@pytest.fixture
+def person(sandbox: Sandbox, repo: str) -> Api:
+    return Api(sandbox, repo, "token-ada")
+
+
+@pytest.fixture
+def stranger(sandbox: Sandbox, repo: str) -> Api:
+    return Api(sandbox, repo, "token-mallory")
+
+
+@pytest.fixture
+def job(sandbox: Sandbox, repo: str) -> Api:
+    return Api(sandbox, repo, sandbox.seed.job_token(repo, ALL))
+
+
+@pytest.fixture
+def number(sandbox: Sandbox, repo: str) -> int:
+    """An open pull request of a branch `topic`."""
+    sandbox.seed.push(repo, "topic", {"t": b"t\n"}, "Change", "ada")
+    return sandbox.hub.open_pull(repo, title="T", head="topic", base="main", actor=user("ada"))
