@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections import Counter
 from pathlib import Path
+from random import Random
 
 import pytest
 from plan_samples import FILES, MODEL, PROCESSES, TRAIN, commit, inputs, repository
@@ -262,7 +265,7 @@ HOSTILE: dict[str, tuple[str, str, str]] = {
     "alias bomb in dvc.yaml": ("dvc.yaml", BOMB + "stages: {}\n", "more than 60,000 entries"),
     "alias of itself": ("params.yaml", "a: &a [*a]\n", "contains itself"),
     "huge file": ("dvc.yaml", "#" * 3_000_000, "more than 2,097,152 bytes"),
-    "deep nesting": ("params.yaml", "a: " + "[" * 20_000 + "]" * 20_000, ""),
+    "deep nesting": ("params.yaml", "a: " + "[" * 20_000 + "]" * 20_000, "nested too deeply"),
     "template bomb": (
         "dvc.yaml",
         "vars: [{big: '" + "x" * 900_000 + "'}]\nstages:\n  evaluate:\n    cmd: '" + "${big}" * 5_000 + "'\n",
@@ -284,17 +287,19 @@ HOSTILE: dict[str, tuple[str, str, str]] = {
     ),
     "own output": ("dvc.yaml", "stages: {evaluate: {cmd: a, deps: [x], outs: [x]}}", "circle"),
     "one output twice": ("dvc.yaml", "stages: {evaluate: {cmd: a, outs: [x]}, b: {cmd: b, outs: [./x]}}", "both make"),
-    "not YAML": ("dvc.yaml", "stages: [", "YAML"),
-    "not a mapping": ("dvc.yaml", "- a\n", ""),
-    "wrong type": ("dvc.yaml", "stages: {evaluate: {cmd: {}}}", ""),
+    "not YAML": ("dvc.yaml", "stages: [", "dvc.yaml:1:10: not valid YAML"),
+    "params not YAML": ("params.yaml", "a: 1\nb: ]\n", "params.yaml:2:4: not valid YAML"),
+    "bad ignore file": (".dvcignore", "!\n", ""),
+    "not a mapping": ("dvc.yaml", "- a\n", "dvc.yaml: expected a dictionary"),
+    "wrong type": ("dvc.yaml", "stages: {evaluate: {cmd: {}}}", "dvc.yaml: "),
     "unknown variable": ("dvc.yaml", "stages: {evaluate: {cmd: 'echo ${nope}'}}", "nope"),
-    "binary": ("dvc.yaml", "\x00\x01", ""),
+    "binary": ("dvc.yaml", "\x00\x01", "dvc.yaml"),
     "stage gone": ("dvc.yaml", "stages: {prepare: {cmd: a}}", "needs stage 'evaluate'"),
     "no stages": ("dvc.yaml", "{}", "no pipeline"),
     "python params that do not parse": (
         "dvc.yaml",
         "stages: {evaluate: {cmd: a, params: [src/bad.py: [a]]}}",
-        "",
+        "Python file structure is corrupted",
     ),
     ".dvc that is a list": ("data/raw.csv.dvc", "- a\n", "not a .dvc file"),
     ".dvc above": ("data/raw.csv.dvc", "outs:\n- path: ../../x\n  md5: a\n", "outside the repository"),
@@ -314,6 +319,48 @@ def test_a_hostile_pipeline_is_an_error_in_bounded_time(repo: Path, name: str) -
     assert words in str(caught.value)
     assert seconds < 60, seconds
     assert "Traceback" not in caught.value.render()
+
+
+def _mutated(random: Random) -> str:
+    """A sample's dvc.yaml with a few pieces replaced, dropped or repeated."""
+    values = "{n: 5, m: {a: [1]}, l: [1, x]}"
+    text = random.choice(
+        [
+            FULL["dvc.yaml"].replace("{big: vars}", "{big: vars}, " + values),
+            FILES["dvc.yaml"].replace("- config.json", "- config.json\n  - " + values),
+        ]
+    )
+    junk = ["${n}", "${m}", "${l}", "${key}", "[]", "{}", "null", "5", "true", "..", "/", "a: b", "*x", "&x", "!!set"]
+    words = re.split(r"([\s,:\[\]{}]+)", text)
+    for _ in range(random.randint(1, 2)):
+        place = random.randrange(len(words))
+        words[place] = random.choice([*junk, "", words[place] * 2, random.choice(words), random.choice(words), "'"])
+    return "".join(words)
+
+
+def test_mutated_pipelines_are_read_or_explained_and_nothing_else(repo: Path) -> None:
+    random = Random(20)
+    texts = [_mutated(random) for _ in range(250)]
+    extra = [
+        f"stages: {{evaluate: {{cmd: a, {key}: ['${{n}}']}}}}\nvars: [{{n: 5}}]\n" for key in ("deps", "outs", "params")
+    ]
+    extra.append("stages: {evaluate: {cmd: '${n}', wdir: '${n}'}}\nvars: [{n: 5}]\n")
+    trees = [{**FILES, **FULL, "dvc.yaml": text} for text in texts + extra]
+    commits = [commit(repo, tree, ref=f"refs/heads/m{n}") for n, tree in enumerate(trees)]
+    raws = resolve(repo, [Job(commit=sha, overrides={}) for sha in commits], processes=PROCESSES)
+    outcomes = Counter[str]()
+    for sha, raw in zip(commits, raws, strict=True):
+        try:
+            if isinstance(raw, ConfigError):
+                raise raw
+            inputs_of(GitTree.open(repo, sha, PROCESSES), raw, Model(name="m", path="x"), TRAIN)
+        except ConfigError:
+            outcomes["explained"] += 1
+        else:
+            outcomes["read"] += 1
+    print(f"{outcomes.total()} pipelines: {dict(outcomes)}")
+    assert outcomes.total() == 254
+    assert min(outcomes.values()) >= 20
 
 
 def test_a_chain_as_long_as_is_allowed_is_ordered(repo: Path) -> None:

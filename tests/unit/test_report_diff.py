@@ -208,11 +208,11 @@ def test_plots_of_every_form() -> None:
         "plots/image.png": "\x89PNG",
     }
     made = {plot.title: plot for plot in plots_of({"plots/roc.json": json.dumps(roc[:3])}, files)}
-    assert list(made) == ["confusion", "train (loss)", "valid (loss)", "y (nan)", "Precision and recall", "ROC"]
+    assert list(made) == ["Confusion matrix", "train (loss)", "valid (loss)", "y (nan)", "Precision and recall", "ROC"]
     assert [series.name for series in made["ROC"].series] == ["baseline", "this run"]
     assert len(made["ROC"].series[1].x) == MAX_POINTS
     assert (made["ROC"].series[1].x[0], made["ROC"].series[1].x[-1]) == (0, 1)
-    assert made["confusion"].current_matrix == [[2, 0], [1, 1]]
+    assert made["Confusion matrix"].current_matrix == [[2, 0], [1, 1]]
     assert made["train (loss)"].series[0].y == [1, 0.5, 0.25]
 
 

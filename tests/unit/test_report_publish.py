@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from conftest import ENV, bot_forge, user
-from report_samples import CONFIG, DIGEST, POLICY, STAGES, baseline, better, experiment, failed, worse
+from report_samples import CONFIG, DIGEST, MODEL, POLICY, STAGES, baseline, better, experiment, failed, worse
 from trackside.config.load import load
 from trackside.config.model import Config
 from trackside.documents.admission import Admission
@@ -20,7 +20,9 @@ from trackside.documents.plan import Subject
 from trackside.documents.run import Run, Trigger
 from trackside.errors import ConfigError, Refused
 from trackside.forge.operations import CommitFiles, UpsertComment
+from trackside.plan.facts import Facts
 from trackside.report.publish import Published, PublishJob, PublishPorts, publish
+from trackside.report.reuse import reused
 from trackside.sandbox.server import Sandbox
 from trackside.store.branch import ApiRunStore
 from trackside.system.process import Processes
@@ -94,6 +96,7 @@ class Scene:
         admission: Admission | str | None = "own",
         inputs: dict[str, str] | None = None,
         train_result: str = "success",
+        admit_result: str = "",
         config: Config = CONFIG,
         permissions: dict[str, str] | None = None,
         **ports: Any,
@@ -103,7 +106,7 @@ class Scene:
         job = PublishJob(
             inputs={**self.inputs, **(inputs or {})},
             admission=admitted,  # type: ignore[arg-type]
-            admit_result="success" if admitted else "failure",
+            admit_result=admit_result or ("success" if admitted else "failure"),
             train_result=train_result,
             run_id="feedfacecafe",
             trigger=TRIGGER,
@@ -424,7 +427,7 @@ def test_what_is_recorded_is_bounded(sandbox: Sandbox, repo: str) -> None:
 
 def test_cml_gets_the_body_where_it_is_installed(sandbox: Sandbox, repo: str, tmp_path: Path) -> None:
     if shutil.which("cml") is None:
-        pytest.skip("cml is not installed (npm i -g @dvcorg/cml)")
+        pytest.skip("cml is not installed")
     scene = Scene(sandbox, repo)
     config = load(POLICY + "report: {publisher: cml}\n")
     processes = Processes({**ENV, "REPO_TOKEN": "token-ada", "GITHUB_API_URL": sandbox.api_url})
@@ -440,9 +443,33 @@ def test_without_cml_the_check_is_written_and_the_reason_given(sandbox: Sandbox,
     made = scene.publish(
         document(better()), config=config, processes=Processes({"PATH": str(tmp_path)}), folder=tmp_path
     )
-    assert (made.exit_code, made.result.reason_code) == (4, "tool_missing")
+    assert (made.exit_code, made.result.reason_code) == (5, "tool_missing")
     assert len(scene.checks()) == 1
     assert "cml is not installed" in made.summary
+
+
+def test_a_recorded_run_is_judged_again_for_another_pull_request() -> None:
+    """By today's policy and against this pull request's baseline; nothing is executed."""
+    subject = Subject(
+        kind="pull_request", repository="acme/flights", commit="9" * 40, head_commit="8" * 40, pull_request=9
+    )
+    facts = Facts(subject=subject, config=CONFIG, models=())
+    shown = reused(better(), baseline(), MODEL, facts)
+    assert (shown.passed, shown.conclusion, shown.annotations) == (True, "success", ())
+    assert shown.body.startswith("<!-- trackside:report model=delay -->")
+    assert "a recorded run answers the same inputs" in shown.body
+    assert "9" * 40 in shown.body
+    assert "95 % interval" in shown.body
+    broken = reused(worse(), baseline(), MODEL, facts)
+    assert (broken.passed, broken.conclusion, len(broken.annotations)) == (False, "failure", 2)
+    assert "No run is recorded" in reused(better(), None, MODEL, facts).body
+
+
+def test_a_cancelled_admission_is_a_cancelled_check(sandbox: Sandbox, repo: str) -> None:
+    scene = Scene(sandbox, repo)
+    scene.publish(None, admission=None, train_result="skipped", admit_result="cancelled")
+    (check,) = scene.checks()
+    assert check.conclusion == "cancelled"
 
 
 def test_dry_run_writes_nothing(sandbox: Sandbox, repo: str) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
-from train_samples import FILES, OUTSIDE, PATH, SECRETS, STAGE, Lab, make_origin
+from train_samples import FILES, OUTSIDE, SECRETS, STAGE, Lab, make_origin
 
-from trackside.config.model import Config, Money, TrainPolicy
+from trackside.config.model import Config, TrainPolicy
 from trackside.documents.codec import load
 from trackside.documents.run import Run
 from trackside.errors import ConfigError, DataError, Refused, ToolError
@@ -146,9 +150,7 @@ def test_another_commit_or_digest_is_refused(origin: Path, tmp_path: Path) -> No
     assert caught.value.reason_code == "digest_mismatch"
     run = lab.record()
     assert (run.status, run.reason_code) == ("failed", "digest_mismatch")
-    from msgspec.structs import replace
-
-    lab.with_job(source=replace(lab.job.source, commit="0" * 40))
+    lab.with_job(source=msgspec.structs.replace(lab.job.source, commit="0" * 40))
     with pytest.raises(Refused) as caught:
         lab.phase("pull")
     assert caught.value.reason_code == "identity_mismatch"
@@ -166,8 +168,6 @@ def test_data_that_the_remote_lacks(origin: Path, tmp_path: Path) -> None:
 def test_an_environment_of_its_own(origin: Path, tmp_path: Path) -> None:
     """Made offline from a hash-pinned wheel; a wrong hash is refused, an environment that was cut off is not used."""
     wheel = _wheel(tmp_path)
-    import hashlib
-
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     policy = TrainPolicy(requirements="requirements.txt")
     simple = 'import pathlib, sys, tiny\npathlib.Path("model.bin").write_text(tiny.WORD + sys.prefix)\n'
@@ -177,8 +177,6 @@ def test_an_environment_of_its_own(origin: Path, tmp_path: Path) -> None:
         "wheels/tiny-1.0-py3-none-any.whl": wheel.read_bytes(),
     }
     good = f"--no-index\n--find-links ./wheels\ntiny==1.0 --hash=sha256:{digest}\n"
-    from dataclasses import replace
-
     (tmp_path / "a").mkdir()
     lab = Lab.clone(origin, tmp_path / "a", changes={**files, "requirements.txt": good}, train=policy)
     model = replace(lab.job.model, metrics=(), predictions=None)
@@ -203,8 +201,6 @@ def test_an_environment_of_its_own(origin: Path, tmp_path: Path) -> None:
 
 
 def _wheel(folder: Path) -> Path:
-    import zipfile
-
     path = folder / "tiny-1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("tiny.py", "WORD = 'hello'\n")
@@ -243,5 +239,3 @@ def test_secrets_never_reach_the_document(first: tuple[Lab, Run]) -> None:
     checked = [value.rpartition("=")[2] for value in SECRETS.values()]
     assert [value for value in checked if value in text] == []
     assert json.loads((lab.root / "out" / "run.json").read_text())["schema"] == "trackside.run/1"
-    assert PATH
-    assert Money

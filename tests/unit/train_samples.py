@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -41,7 +40,8 @@ if what == "prep":
 if what == "train":
     pathlib.Path("model.bin").write_text(f"model {lr} " + pathlib.Path("p.txt").read_text())
 if what == "evaluate":
-    rows = "".join(f"r{i},{i % 2},{(0.2 + lr * (i % 7) / 10 + 0.3 * (i % 2)):.3f},{'ab'[i % 3 == 0]}\\n" for i in range(300))
+    score = lambda i: 0.2 + lr * (i % 7) / 10 + 0.3 * (i % 2)
+    rows = "".join(f"r{i},{i % 2},{score(i):.3f},{'ab'[i % 3 == 0]}\\n" for i in range(300))
     pathlib.Path("predictions.csv").write_text("id,label,score,group\\n" + rows)
     pathlib.Path("metrics.json").write_text(json.dumps({"roc_auc": 0.5 + lr, "deep": {"loss": float("nan"), "n": 3}}))
     print("::add-mask::p")
@@ -126,17 +126,14 @@ class Lab:
     nvml: Any = None
 
     @classmethod
-    def clone(cls, origin: Path, root: Path, *, changes: Mapping[str, str | bytes | None] | None = None, **more: Any) -> Lab:
+    def clone(cls, origin: Path, root: Path, *, changes: Mapping[str, str | bytes] | None = None, **more: Any) -> Lab:
         """A fresh clone with `changes` committed on top."""
         work = root / "work"
         OUTSIDE.run(["git", "clone", "-q", origin, work])
         for name, text in (changes or {}).items():
             path = work / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            if text is None:
-                path.unlink()
-            else:
-                path.write_bytes(text.encode() if isinstance(text, str) else text)
+            path.write_bytes(text.encode() if isinstance(text, str) else text)
         if changes:
             OUTSIDE.run(["git", "-C", work, "add", "-A", "-f"])
             OUTSIDE.run(["git", "-C", work, "commit", "-q", "-m", "change"])
@@ -195,9 +192,6 @@ class Lab:
         """Stages whose command really ran, in order."""
         log = self.job.workspace / "executed.log"
         return log.read_text().split() if log.is_file() else []
-
-    def wipe_workspace(self) -> None:
-        shutil.rmtree(self.job.workspace)
 
 
 class _Lines(io.StringIO):

@@ -92,7 +92,7 @@ def _confusion(path: str, before: list[Row], rows: list[Row]) -> list[Plot]:
         return []
     return [
         Plot(
-            title=_title(path),
+            title=_named("Confusion matrix", path),
             kind="confusion",
             x_label="predicted",
             y_label="actual",

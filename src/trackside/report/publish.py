@@ -15,7 +15,7 @@ from trackside.documents.codec import load
 from trackside.documents.report import Report
 from trackside.documents.result import Result
 from trackside.documents.run import Environment, Run, Source, Status, Trigger
-from trackside.errors import ConfigError, DataError, ForgeError
+from trackside.errors import ConfigError, DataError, ForgeError, ToolError
 from trackside.forge.operations import Applied, CommitFiles, Operation, UpsertCheck, UpsertComment
 from trackside.forge.ports import Forge
 from trackside.report import cml, render
@@ -117,7 +117,10 @@ def read_run(job: PublishJob, artifact: bytes | None, identity: Identity) -> Run
     admission = job.admission
     try:
         if admission is None:
-            raise DataError("the run was not admitted; the admit job says why", reason_code="not_admitted")
+            ended = f" (it ended as {job.admit_result})" if job.admit_result else ""
+            raise DataError(
+                f"the run was not admitted; the log of the admit job says why{ended}", reason_code="not_admitted"
+            )
         if artifact is None:
             raise DataError("the training job left no run document", reason_code="document_missing")
         run = bounded(load(Run, artifact, name="the run document"))
@@ -126,8 +129,10 @@ def read_run(job: PublishJob, artifact: bytes | None, identity: Identity) -> Run
         if run.input_digest != admission.input_digest:
             raise DataError("the run document answers other inputs than were dispatched", reason_code="digest_mismatch")
     except DataError as error:
-        ending = JOB_ENDINGS.get(job.train_result, "failed")
-        code = ending if ending == "cancelled" and error.reason_code == "document_missing" else error.reason_code
+        ended_by = job.train_result if admission is not None else job.admit_result
+        ending = JOB_ENDINGS.get(ended_by, "failed")
+        missing = error.reason_code in ("document_missing", "not_admitted")
+        code = ending if ending == "cancelled" and missing else error.reason_code
         text = error.message + (f"\n{error.why}" if error.why else "")
         run = _empty(job, identity, ending, code, text)
     if run.status == "succeeded" and job.train_result in JOB_ENDINGS:
@@ -271,7 +276,7 @@ def _published(
         urls={name: one.url for name, one in (("comment", comment), ("check", check)) if one is not None and one.url},
         values={"gate": report.gate},
     )
-    html = render.render_html(report, config=config, templates={k: v for k, v in templates.items() if "html" in k})
+    html = render.render_html(report, config=config, templates=templates)
     return Published(
         report=report,
         run=run,
@@ -280,5 +285,12 @@ def _published(
         html=html,
         applied=applied,
         result=result,
-        exit_code=ForgeError.exit_code if failed else 0,
+        exit_code=_exit_code(failed),
     )
+
+
+def _exit_code(failed: Sequence[Applied]) -> int:
+    """4 where GitHub refused a write, 5 where only an external publisher broke."""
+    if not failed:
+        return 0
+    return ToolError.exit_code if all(one.reason_code.startswith("tool_") for one in failed) else ForgeError.exit_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -61,14 +62,20 @@ def render_summary(report: Report, *, config: Config | None = None, templates: M
 
 
 def render_html(report: Report, *, config: Config | None = None, templates: Mapping[str, str] | None = None) -> str:
-    """A page that needs nothing else: styles and plots are in it, light or dark as the reader's system is."""
+    """A page that needs nothing else: styles and plots are in it, light or dark as the reader's system is.
+
+    A user's template that cannot be rendered is left out.
+    """
     detail = Detail(metrics=10_000, rows=10_000, plots=12, log=100_000)
     context = _context(report, detail, config, "the JSON document")
     context["drawings"] = [
         {"title": plot.title, "svg": charts.svg(plot), "table": charts.table(plot), "kind": plot.kind}
         for plot in charts.shown(report.plots)
     ]
-    return render("report.html.j2", context, _html_filters(), user=templates, markdown=False)
+    if templates and "report.html.j2" in templates:
+        with contextlib.suppress(ConfigError):
+            return render("report.html.j2", context, _html_filters(), user=templates, markdown=False)
+    return render("report.html.j2", context, _html_filters(), markdown=False)
 
 
 def render_json(report: Report) -> str:
@@ -127,6 +134,7 @@ def _context(report: Report, detail: Detail, config: Config | None, elsewhere: s
     comparison = report.comparison
     level = comparison.metrics[0].level if comparison and comparison.metrics else 0.95
     worst = list(comparison.slices) if comparison else []
+    slices = [_slice(row, report) for row in worst]
     return {
         "report": report,
         "sign": advice.sign(report),
@@ -141,7 +149,8 @@ def _context(report: Report, detail: Detail, config: Config | None, elsewhere: s
         "intervals": any(row.low is not None for row in rows),
         "level": f"{level * 100:g} %",
         "method": comparison.metrics[0].method if comparison and comparison.metrics else "",
-        "slices": [_slice(row, report) for row in worst[: min(8, detail.rows)]],
+        "slices": slices[: min(8, detail.rows)],
+        "worse_slices": sum(one["worse"] for one in slices),
         "params": report.params[: detail.rows],
         "data": report.data[: detail.rows],
         "environment": report.environment[: detail.rows],
@@ -201,7 +210,7 @@ ARROWS = {"max": " ↑", "min": " ↓", "none": ""}
 
 
 def _verdict(row: MetricRow) -> str:
-    """`worse (at least 0.7, ±0.005)`."""
+    """`worse (≥ 0.7, ±0.005)`."""
     words, limits = advice.WORDS[row.verdict], text.limits(row)
     return f"{words} ({limits})" if limits and row.gated else words
 
@@ -220,6 +229,8 @@ def _markdown_filters() -> dict[str, Callable[..., Any]]:
         "is_link": lambda value: bool(_LINK.fullmatch(str(value))),
         "verdict": _bold_verdict,
         "change": _bold_change,
+        "interval": lambda row: _unbroken(text.interval(row)),
+        "unbroken": _unbroken,
     }
 
 
@@ -232,6 +243,11 @@ def _bold_verdict(row: MetricRow) -> Markup:
     word, _, rest = _verdict(row).partition(" (")
     shown = Markup(f"**{escape.inline(word)}**") if _weighty(row) else escape.inline(word)  # noqa: S704 - escaped
     return shown + escape.inline(f" ({rest}") if rest else shown
+
+
+def _unbroken(figures: str) -> Markup:
+    """Figures that stay on one line of a narrow table."""
+    return Markup(str(escape.inline(figures)).replace(" ", "&nbsp;"))  # noqa: S704 - escaped
 
 
 def _bold_change(row: MetricRow) -> Markup:

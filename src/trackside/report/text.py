@@ -70,9 +70,9 @@ def limits(row: MetricRow) -> str:
     """What the policy asks of a metric, in a few words."""
     parts = []
     if row.minimum is not None:
-        parts.append(f"at least {row.minimum:g}")
+        parts.append(f"≥ {row.minimum:g}")
     if row.maximum is not None:
-        parts.append(f"at most {row.maximum:g}")
+        parts.append(f"≤ {row.maximum:g}")
     if row.tolerance:
         parts.append(f"±{row.tolerance:g}")
     return ", ".join(parts)
