@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from trackside.sandbox.git import Bare
 from trackside.sandbox.hub import Hub
 from trackside.sandbox.state import Doc
 from trackside.sandbox.web import look, runs
@@ -43,7 +44,7 @@ def home(ask: Ask) -> Page:
     tip = ask.hub.commit_of(ask.repo, branch)
     entries = []
     if tip:
-        tree = bare.sha(f"{tip}:{folder}" if folder else tip, "tree")
+        tree = _folder(bare, tip, folder)
         if tree is None:
             raise missing()
         entries = sorted(bare.tree(tree), key=lambda one: (one.type != "tree", one.path.lower()))
@@ -60,6 +61,12 @@ def home(ask: Ask) -> Page:
         "pulls": _pulls(ask.hub, ask.repo, "open"),
     }
     return Page(template="home.html.j2", title=ask.repo, data=data, tab="code")
+
+
+def _folder(bare: Bare, commit: str, path: str) -> str | None:
+    """The tree of a folder; None where there is none."""
+    entry = bare.entry(commit, path) if path else None
+    return commit if not path else entry.sha if entry and entry.type == "tree" else None
 
 
 def _branches(ask: Ask) -> list[str]:
@@ -88,7 +95,7 @@ def blob(ask: Ask) -> Page | Moved:
     """One file: Markdown rendered, pictures shown, text numbered."""
     ref, name = _split(ask)
     commit = ask.hub.commit_of(ask.repo, ref)
-    if commit and ask.hub.bare(ask.repo).sha(f"{commit}:{name}" if name else commit, "tree"):
+    if commit and _folder(ask.hub.bare(ask.repo), commit, name):
         return Moved(path=f"/{quoted(ask.repo)}/tree/{quoted(ask.params['rest'])}")
     ref, name, data = _file(ask)
     ending = name.rpartition(".")[2].lower()

@@ -3,7 +3,13 @@
 (async () => {
   if (!window.mermaid) return;
   const dark = window.matchMedia("(prefers-color-scheme: dark)").matches;
-  mermaid.initialize({ startOnLoad: false, securityLevel: "strict", theme: dark ? "dark" : "default", suppressErrorRendering: true });
+  mermaid.initialize({
+    startOnLoad: false,
+    securityLevel: "strict",
+    suppressErrorRendering: true,
+    theme: dark ? "dark" : "default",
+    themeVariables: { xyChart: { plotColorPalette: dark ? "#58a6ff, #f0883e, #3fb950, #db61a2" : "#0969da, #bc4c00, #1a7f37, #bf3989" } },
+  });
   let number = 0;
   for (const block of document.querySelectorAll("pre.mermaid")) {
     // A chart inside folded details has no width to measure: open while drawing.

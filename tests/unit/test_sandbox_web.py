@@ -1,0 +1,263 @@
+"""Pages of the sandbox over HTTP: every page of every state, forms, who sees what, the exported copy."""
+
+from __future__ import annotations
+
+import http.client
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlencode, urlsplit
+
+import pytest
+
+from trackside.sandbox import web
+from trackside.sandbox.server import Sandbox
+from unit.web_samples import LOG, REPO, fill, sandbox_with_pages
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    text: str
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sandbox, dict[str, int]]]:
+    sandbox = sandbox_with_pages(tmp_path_factory.mktemp("state"))
+    ids = fill(sandbox)
+    yield sandbox, ids
+    sandbox.stop()
+
+
+def ask(sandbox: Sandbox, path: str, form: dict[str, str] | None = None, **headers: str) -> Answer:
+    """GET, or POST of a form with an Origin as a browser sends it; `login` sets the cookie."""
+    host = urlsplit(sandbox.url).netloc
+    sent = {"Origin": sandbox.url} if form is not None else {}
+    if "login" in headers:
+        sent["Cookie"] = f"sandbox_login={headers.pop('login')}"
+    sent |= {name.capitalize(): value for name, value in headers.items()}
+    body = urlencode(form) if form is not None else None
+    if body is not None:
+        sent["Content-Type"] = "application/x-www-form-urlencoded"
+    connection = http.client.HTTPConnection(host, timeout=30)
+    try:
+        connection.request("POST" if form is not None else "GET", path, body, sent)
+        reply = connection.getresponse()
+        text = reply.read().decode("utf-8", "replace")
+        return Answer(status=reply.status, headers={k.lower(): v for k, v in reply.getheaders()}, text=text)
+    finally:
+        connection.close()
+
+
+def paths(ids: dict[str, int]) -> list[str]:
+    pulls = [ids[name] for name in ("ready", "failing", "merged", "closed", "draft", "fork")]
+    tabs = [f"/pull/{number}{tab}" for number in pulls for tab in ("", "/commits", "/checks", "/files")]
+    states = ("success", "failure", "in_progress", "queued")
+    runs = [f"/actions/runs/{ids['run_' + one]}" for one in states]
+    jobs = [f"/actions/runs/{ids['run_' + one]}/job/{ids['job_' + one]}" for one in states]
+    lists = ["", "/pulls", "/pulls?state=closed", "/pulls?state=all", "/pulls?state=%3Cb%3E", "/compare", "/releases"]
+    lists += ["/actions", "/actions?workflow=Train+success", "/releases/tag/flights/v1", f"/runs/{ids['check']}"]
+    files = [
+        "/tree/work/ready",
+        "/tree/main/docs",
+        "/blob/main/README.md",
+        "/blob/work/ready/train.py",
+        "/raw/main/train.py",
+    ]
+    files += ["/blob/main/docs/chart.svg", "/blob/work/ready/bin", f"/actions/runs/{ids['run_success']}/attempts/1"]
+    return ["/", "/octo", "/mallory", *(f"/{REPO}{one}" for one in [*lists, *files, *tabs, *runs, *jobs])]
+
+
+def test_every_page_of_every_state_answers(filled) -> None:
+    sandbox, ids = filled
+    found = {path: ask(sandbox, path) for path in paths(ids)}
+    print(f"{len(found)} pages asked for")
+    assert len(found) >= 50
+    assert {path: one.status for path, one in found.items() if one.status != 200} == {}
+    for path, one in found.items():
+        if one.headers["content-type"].startswith("text/html"):
+            assert one.text.count("<h1") == 1, path
+            assert "{{" not in one.text, path
+            assert "script-src 'self'" in one.headers["content-security-policy"], path
+
+
+def test_pages_load_nothing_from_elsewhere(filled) -> None:
+    sandbox, ids = filled
+    for path in paths(ids):
+        if "/raw/" in path:
+            continue
+        for address in re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="([^"]*)"', ask(sandbox, path).text):
+            assert address.startswith("/"), (path, address)
+            assert not address.startswith("//"), (path, address)
+
+
+def test_what_is_missing_is_404(filled) -> None:
+    sandbox, _ = filled
+    bad = ["/nobody", "/octo/none", "/pull/99", "/pull/x", "/commit/0000", "/blob/main/none", "/runs/1", "/tree/none"]
+    bad += ["/actions/runs/1", "/releases/tag/none", "/issues/77", "/blob/main/../../../etc/passwd", "/raw/--help/x"]
+    for path in bad:
+        path = path if path.startswith(("/nobody", "/octo")) else f"/{REPO}{path}"
+        assert ask(sandbox, path).status == 404, path
+
+
+def test_conversation_shows_timeline_and_merge_box(filled) -> None:
+    sandbox, ids = filled
+    ready = ask(sandbox, f"/{REPO}/pull/{ids['ready']}").text
+    assert ready.index("Try ready") < ready.index("/trackside train") < ready.index("Second try")
+    assert "trackside:queued" in ready
+    assert '<a href="/mallory" class="mention"' in ready
+    blocked = ask(sandbox, f"/{REPO}/pull/{ids['failing']}", login="octo").text
+    assert "Merging is blocked" in blocked
+    assert "1 failing check" in blocked
+    assert "/merge" not in blocked
+    merged = ask(sandbox, f"/{REPO}/pull/{ids['merged']}").text
+    assert "merged commit" in merged
+    assert 'class="state closed"' in ask(sandbox, f"/{REPO}/pull/{ids['closed']}").text
+    assert "still a draft" in ask(sandbox, f"/{REPO}/pull/{ids['draft']}").text
+    assert "mallory:theirs" in ask(sandbox, f"/{REPO}/pull/{ids['fork']}").text
+
+
+def test_job_page_shows_steps_groups_and_annotations(filled) -> None:
+    sandbox, ids = filled
+    page = ask(sandbox, f"/{REPO}/actions/runs/{ids['run_failure']}/job/{ids['job_failure']}").text
+    assert "<summary>Versions</summary>" in page
+    assert '<span class="a-fg2">epoch 1</span>' in page
+    assert "bad &lt;b&gt;thing&lt;/b&gt;" in page
+    assert "Out of 50% memory" in page
+    assert "train.py:3" in page
+    assert LOG.count("::group::") == page.count('<details class="group">')
+
+
+def test_pull_request_by_forms_from_opening_to_merge(tmp_path: Path) -> None:
+    sandbox = sandbox_with_pages(tmp_path)
+    try:
+        sandbox.seed.repository(REPO, {"a.txt": b"1\n"}, roles={"grace": "write"})
+        sandbox.seed.push(REPO, "topic", {"a.txt": b"2\n"}, "Two", "grace")
+        acting = ask(sandbox, "/_session", {"login": "grace", "back": f"/{REPO}"})
+        assert (acting.status, acting.headers["location"]) == (303, f"/{REPO}")
+        assert "sandbox_login=grace" in acting.headers["set-cookie"]
+        assert "samesite=strict" in acting.headers["set-cookie"].lower()
+        form = {"title": "Two & <more>", "head": "topic", "base": "main", "body": "Why"}
+        opened = ask(sandbox, f"/{REPO}/pulls", form, login="grace")
+        assert (opened.status, opened.headers["location"]) == (303, f"/{REPO}/pull/1")
+        again = ask(sandbox, f"/{REPO}/pulls", form, login="grace")
+        assert again.status == 422
+        assert "already exists" in again.text
+        said = ask(sandbox, f"/{REPO}/pull/1/comment", {"body": "/trackside train\r\nplease"}, login="grace")
+        assert said.headers["location"].startswith(f"/{REPO}/pull/1#issuecomment-")
+        assert sandbox.state.list("comment", REPO)[0]["body"] == "/trackside train\nplease"
+        sha = sandbox.hub.pull(REPO, 1)["head_sha"]
+        stale = ask(sandbox, f"/{REPO}/pull/1/merge", {"sha": "0" * 40, "method": "merge"}, login="grace")
+        assert stale.status == 409
+        merged = ask(sandbox, f"/{REPO}/pull/1/merge", {"sha": sha, "method": "squash"}, login="grace")
+        assert merged.status == 303
+        assert sandbox.hub.pull(REPO, 1)["merged_by"] == "grace"
+        assert "Two &amp; &lt;more&gt;" in ask(sandbox, f"/{REPO}/pull/1").text
+        writes = [(one.method, one.status) for one in sandbox.calls if one.method != "GET"]
+        assert writes == [("POST", 201), ("POST", 422), ("POST", 201), ("PUT", 409), ("PUT", 200)]
+        assert sandbox.violations == []
+    finally:
+        sandbox.stop()
+
+
+def test_forms_refuse_other_origins_and_strangers(filled) -> None:
+    sandbox, ids = filled
+    number, before = ids["ready"], len(sandbox.state.list("comment", REPO))
+    where = f"/{REPO}/pull/{number}/comment"
+    cases = [
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": ""},
+        {"origin": "http://evil.example:1", "host": "evil.example:1"},
+    ]
+    for headers in cases:
+        assert ask(sandbox, where, {"body": "x"}, login="octo", **headers).status == 403, headers
+    assert ask(sandbox, where, {"body": "x"}).status == 403
+    assert ask(sandbox, where, {"body": "x"}, login="nobody-known").status == 403
+    assert ask(sandbox, where, {"body": "  \n"}, login="octo").status == 422
+    assert ask(sandbox, f"/{REPO}/pull/{ids['failing']}/merge", {"sha": ""}, login="octo").status == 422
+    refused = ask(
+        sandbox,
+        f"/{REPO}/pull/{ids['fork']}/merge",
+        {"sha": sandbox.hub.pull(REPO, ids["fork"])["head_sha"]},
+        login="mallory",
+    )
+    assert refused.status == 403
+    assert len(sandbox.state.list("comment", REPO)) == before
+    for back in ("//evil.example", "https://evil.example/x", "/\\evil.example", "javascript:x"):
+        place = ask(sandbox, "/_session", {"login": "octo", "back": back}).headers["location"]
+        assert re.fullmatch(r"/(?![/\\]).*|/", place), (back, place)
+
+
+def test_private_repositories_and_drafts_are_for_their_people(tmp_path: Path) -> None:
+    sandbox = sandbox_with_pages(tmp_path)
+    try:
+        sandbox.seed.repository("octo/secret", {"README.md": b"# Hidden words"}, roles={"grace": "read"}, private=True)
+        sandbox.seed.person("mallory")
+        for path in ("/octo/secret", "/octo/secret/blob/main/README.md", "/octo/secret/pulls"):
+            assert ask(sandbox, path).status == 404
+            assert ask(sandbox, path, login="mallory").status == 404
+            assert ask(sandbox, path, login="grace").status == 200
+        assert "secret" not in ask(sandbox, "/").text
+        assert "octo/secret" in ask(sandbox, "/", login="grace").text
+        sandbox.hub.add_release("octo/secret", {"tag_name": "v1", "draft": True}, sandbox.seed.person("octo"))
+        assert ask(sandbox, "/octo/secret/releases/tag/v1", login="grace").status == 404
+        assert ask(sandbox, "/octo/secret/releases/tag/v1", login="octo").status == 200
+    finally:
+        sandbox.stop()
+
+
+def test_raw_files_never_run(filled) -> None:
+    sandbox, _ = filled
+    for path in (f"/{REPO}/raw/main/train.py", f"/{REPO}/raw/main/docs/chart.svg"):
+        found = ask(sandbox, path)
+        assert found.headers["content-security-policy"].startswith("sandbox;")
+        assert found.headers["x-content-type-options"] == "nosniff"
+
+
+class _Links(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.ids: set[str] = set()
+        self.forms = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.forms += tag == "form"
+        for name, value in attrs:
+            if name in ("href", "src") and value:
+                self.links.append(value)
+            if name == "id" and value:
+                self.ids.add(value)
+
+
+def test_exported_copy_has_no_broken_link(filled, tmp_path: Path) -> None:
+    sandbox, _ = filled
+    bundle = tmp_path / "mermaid.min.js"
+    bundle.write_text("/* stands in for the bundle */")
+    out = tmp_path / "site"
+    pages = web.export(sandbox, REPO, out, bundle)
+    files = sorted(out.rglob("*.html"))
+    assert len(files) == pages >= 40
+    checked = 0
+    for file in files:
+        found = _Links(file.read_text(encoding="utf-8"))
+        assert found.forms == 0, file
+        for link in found.links:
+            parts = urlsplit(link)
+            if parts.scheme or not parts.path:
+                continue
+            assert not link.startswith("/"), (file, link)
+            target = (file.parent / unquote(parts.path)).resolve()
+            assert target.is_file(), (file, link)
+            assert target.is_relative_to(out.resolve()), (file, link)
+            checked += 1
+    print(f"{pages} pages, {checked} links followed")
+    assert checked > 500
+    assert (out / "_static" / "style.css").is_file()
+    assert (out / "_static" / "mermaid.min.js").is_file()
+    assert not any("127.0.0.1" in file.read_text(encoding="utf-8") for file in files)
