@@ -185,13 +185,7 @@ def _admission(
     policy_commit: str,
 ) -> Admission:
     tree, base_tree = _trees(subject, ports)
-    jobs = [Job(commit=subject.commit, overrides=overrides)]
-    if base_tree is not None:
-        jobs.append(Job(commit=base_tree.commit, overrides={}))
-    raws = resolve(ports.git_dir, jobs, processes=ports.processes)
-    if isinstance(raws[0], ConfigError):
-        raise raws[0]
-    now = inputs_of(tree, raws[0], model, config.train)
+    now, before, note = _pipelines(tree, base_tree, config, model, overrides, ports)
     if asked.get("input-digest") not in (None, "", now.digest):
         raise Refused(
             "the inputs of this commit have another digest than the dispatch claims",
@@ -200,19 +194,6 @@ def _admission(
             link=LINK,
             reason_code="digest_mismatch",
         )
-    if now.missing:
-        raise ConfigError(
-            "the pipeline needs what the tree lacks: " + ", ".join(now.missing[:10]), reason_code="dependency_missing"
-        )
-    before: PipelineInputs | None = None
-    note = "" if base_tree is not None else "the commit has no parent"
-    if base_tree is not None and len(raws) > 1:
-        try:
-            if isinstance(raws[1], ConfigError):
-                raise raws[1]
-            before = inputs_of(base_tree, raws[1], model, config.train)
-        except ConfigError as error:
-            note = f"the base's pipeline cannot be read: {error.message}"[:500]
     baseline = ports.store.run_for_inputs(model.name, before.digest) if before else None
     recorded = None if overrides else ports.store.run_for_inputs(model.name, now.digest)
     return Admission(
@@ -236,6 +217,35 @@ def _admission(
         baseline_note=note or ("" if baseline else "no run is recorded for the base's inputs"),
         policy_changes=_edits(base_tree, tree),
     )
+
+
+def _pipelines(
+    tree: GitTree,
+    base: GitTree | None,
+    config: Config,
+    model: Model,
+    overrides: Mapping[str, Any],
+    ports: Ports,
+) -> tuple[PipelineInputs, PipelineInputs | None, str]:
+    """Inputs of the commit and of its base, or why the latter are not known. Raises ConfigError for the commit's."""
+    jobs = [Job(commit=tree.commit, overrides=overrides)]
+    if base is not None:
+        jobs.append(Job(commit=base.commit, overrides={}))
+    now, *rest = resolve(ports.git_dir, jobs, processes=ports.processes)
+    if isinstance(now, ConfigError):
+        raise now
+    current = inputs_of(tree, now, model, config.train)
+    if current.missing:
+        lacks = ", ".join(current.missing[:10])
+        raise ConfigError(f"the pipeline needs what the tree lacks: {lacks}", reason_code="dependency_missing")
+    if base is None:
+        return current, None, "the commit has no parent"
+    try:
+        if isinstance(rest[0], ConfigError):
+            raise rest[0]
+        return current, inputs_of(base, rest[0], model, config.train), ""
+    except ConfigError as error:
+        return current, None, f"the base's pipeline cannot be read: {error.message}"[:500]
 
 
 def _trees(subject: Subject, ports: Ports) -> tuple[GitTree, GitTree | None]:

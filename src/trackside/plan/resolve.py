@@ -125,7 +125,9 @@ def _too_large() -> ConfigError:
 
 def _typed(answer: Mapping[str, Any]) -> RawPipeline | ConfigError:
     if "error" in answer:
-        return ConfigError(answer["error"], remedy=answer["remedy"], link=LINK, reason_code=answer["reason_code"])
+        made = ConfigError(answer["error"], remedy=answer["remedy"], link=LINK, reason_code=answer["reason_code"])
+        made.file, made.line, made.column = answer["file"], answer["line"], answer["column"]
+        return made
     raw = answer["pipeline"]
     return RawPipeline(
         stages=tuple(_stage(stage) for stage in raw["stages"]),

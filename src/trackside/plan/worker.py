@@ -166,7 +166,8 @@ def read_tree(tree: GitTree, overrides: Mapping[str, Mapping[str, Any]]) -> dict
     for name in overrides:
         if not files.isfile(name):
             raise ConfigError(f"params file {name} does not exist", link=LINK, reason_code="override_unknown")
-    ignored = _ignored(tree, files)
+    with _explained(".dvcignore"):
+        ignored = _ignored(tree, files)
     stages: list[dict[str, Any]] = []
     tracked: list[dict[str, Any]] = []
     dvc_files = 0
@@ -174,14 +175,41 @@ def read_tree(tree: GitTree, overrides: Mapping[str, Mapping[str, Any]]) -> dict
         name = posixpath.basename(path)
         if not (name == "dvc.yaml" or (name.endswith(".dvc") and name != ".dvc")) or ignored(path):
             continue
-        if name == "dvc.yaml":
-            stages += _stages_of(path, files, limit=MAX_STAGES - len(stages))
-            continue
-        dvc_files += 1
+        with _explained(path):
+            if name == "dvc.yaml":
+                stages += _stages_of(path, files, limit=MAX_STAGES - len(stages))
+            else:
+                tracked += _tracked_by(path, _parse(path, files.text(path)))
+        dvc_files += name != "dvc.yaml"
         if dvc_files > MAX_DVC_FILES:
             raise ConfigError(f"more than {MAX_DVC_FILES:,} .dvc files", link=LINK, reason_code="pipeline_too_large")
-        tracked += _tracked_by(path, _parse("x.yaml", files.text(path)))
     return {"stages": stages, "tracked": tracked}
+
+
+@contextlib.contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """Every error names its file, and its line where the parser knows it.
+
+    DVC, voluptuous, dpath and the parsers raise kinds of their own for wrong files.
+    """
+    try:
+        yield
+    except (TracksideError, MemoryError):
+        raise
+    except RecursionError as error:
+        raise ConfigError("nested too deeply", file=path, link=LINK) from error
+    except Exception as error:
+        cause = error.__cause__ or error.__context__
+        mark = getattr(cause, "problem_mark", None)
+        words = re.sub(r"\x1b\[[0-9;]*m", "", str(error)) or type(error).__name__
+        raise ConfigError(
+            words[:2000] if mark is None else f"not valid YAML: {getattr(cause, 'problem', '')}",
+            file=str(getattr(error, "path", path)) if mark is not None else path,
+            line=mark.line + 1 if mark is not None else 0,
+            column=mark.column + 1 if mark is not None else 0,
+            remedy="`dvc stage list` shows it locally",
+            link=LINK,
+        ) from error
 
 
 def _ignored(tree: GitTree, files: TreeFiles) -> Any:
@@ -204,7 +232,7 @@ def _stages_of(path: str, files: TreeFiles, *, limit: int) -> list[dict[str, Any
         raise ConfigError(
             f"more than {MAX_TEMPLATES:,} templates", file=path, link=LINK, reason_code="pipeline_too_large"
         )
-    data = _parse("x.yaml", text)
+    data = _parse(path, text)
     COMPILED_MULTI_STAGE_SCHEMA(data)
     folder = posixpath.dirname(path)
     resolver = DataResolver(SimpleNamespace(fs=files, config={}), folder, data)
@@ -219,19 +247,16 @@ def _stages_of(path: str, files: TreeFiles, *, limit: int) -> list[dict[str, Any
     made = []
     for name in resolver.get_keys():
         body = resolver.resolve_one(name)[name]
-        wdir = inside(folder, body.get("wdir") or ".", file=path)
-        outs = {
-            kind: [next(iter(item)) if isinstance(item, dict) else item for item in body.get(kind) or []]
-            for kind in ("outs", "metrics", "plots")
-        }
+        wdir = inside(folder, *_texts([body.get("wdir") or "."], path), file=path)
+        outs = {kind: _texts(body.get(kind), path) for kind in ("outs", "metrics", "plots")}
         params, missing = _params_of(body.get("params") or [], wdir, files, path)
         made.append(
             {
                 "name": name if path == "dvc.yaml" else f"{path}:{name}",
                 "file": path,
                 "wdir": wdir,
-                "cmd": body["cmd"] if isinstance(body["cmd"], list) else [body["cmd"]],
-                "deps": body.get("deps") or [],
+                "cmd": [str(line) for line in (body["cmd"] if isinstance(body["cmd"], list) else [body["cmd"]])],
+                "deps": _texts(body.get("deps"), path),
                 **outs,
                 "params": params,
                 "missing_params": missing,
@@ -243,6 +268,17 @@ def _stages_of(path: str, files: TreeFiles, *, limit: int) -> list[dict[str, Any
     return made
 
 
+def _texts(items: Any, path: str) -> list[str]:
+    """Paths, from a list whose entries may carry settings; a template can make anything of them."""
+    made = []
+    for item in items or []:
+        name = next(iter(item), None) if isinstance(item, dict) else item
+        if not isinstance(name, str):
+            raise ConfigError(f"a path is not text: {str(name)[:100]!r}", file=path, link=LINK)
+        made.append(name)
+    return made
+
+
 def _params_of(items: list[Any], wdir: str, files: TreeFiles, path: str) -> tuple[dict[str, Any], list[str]]:
     """Values by params file and name; an empty list of names means the whole file."""
     from dvc.dependency.param import read_param_file
@@ -251,7 +287,7 @@ def _params_of(items: list[Any], wdir: str, files: TreeFiles, path: str) -> tupl
     whole = set()
     for item in items:
         for file, keys in (item if isinstance(item, dict) else {"params.yaml": [item]}).items():
-            name = inside(wdir, file, file=path)
+            name = inside(wdir, str(file), file=path)
             if not keys:
                 whole.add(name)
             wanted.setdefault(name, []).extend(str(key) for key in keys or [])
@@ -271,7 +307,7 @@ def _frozen(path: str, name: str, files: TreeFiles) -> list[Any]:
     lock = posixpath.join(posixpath.dirname(path), "dvc.lock")
     if not files.isfile(lock):
         return []
-    entry = (_parse("x.yaml", files.text(lock)).get("stages") or {}).get(name) or {}
+    entry = (_parse(lock, files.text(lock)).get("stages") or {}).get(name) or {}
     return list(entry.get("outs") or [])
 
 
@@ -307,16 +343,11 @@ def plain(value: Any) -> Any:
 
 def _answer(tree: GitTree, overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     try:
-        return {"pipeline": plain(read_tree(tree, overrides))}
-    except MemoryError:
-        raise
-    except TracksideError as error:
-        return {"error": str(error), "remedy": error.remedy, "reason_code": error.reason_code}
-    except RecursionError:
-        return {"error": "the pipeline files are nested too deeply", "remedy": "", "reason_code": "config_invalid"}
-    except Exception as error:  # DVC, voluptuous, dpath and the parsers raise their own kinds for wrong files
-        words = re.sub(r"\x1b\[[0-9;]*m", "", str(error)) or type(error).__name__
-        return {"error": words[:2000], "remedy": "`dvc stage list` shows it locally", "reason_code": "config_invalid"}
+        with _explained(""):
+            return {"pipeline": plain(read_tree(tree, overrides))}
+    except ConfigError as error:
+        place = {"file": error.file, "line": error.line, "column": error.column}
+        return {"error": str(error), "remedy": error.remedy, "reason_code": error.reason_code, **place}
 
 
 def main() -> int:
@@ -335,7 +366,7 @@ def main() -> int:
         answers.append(_answer(tree, job["overrides"]))
     text = json.dumps(answers)
     if len(text) > MAX_ANSWER:
-        text = json.dumps([{"error": "the pipeline is too large", "remedy": "", "reason_code": "pipeline_too_large"}])
+        text = "[]"
     sys.stdout.write(text)
     return 0
 
