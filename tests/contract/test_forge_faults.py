@@ -5,6 +5,7 @@ Most waits are counted by a clock that sleeps a tenth of what it is asked; the t
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from trackside.forge.operations import (
     UpsertComment,
 )
 from trackside.sandbox.actions.dispatcher import Dispatcher
+from trackside.sandbox.bus import HookEvent
 from trackside.sandbox.server import Sandbox
 
 BOT = "github-actions[bot]"
@@ -186,12 +188,21 @@ def race(count: int, work: Callable[[int], None]) -> None:
     assert failures == []
 
 
+def created_comments(world: World) -> list[dict[str, Any]]:
+    """A list that every comment created from now on is added to."""
+    made = list[dict[str, Any]]()
+
+    def listen(event: HookEvent) -> None:
+        if (event.repo, event.name, event.action) == (world.repo, "issue_comment", "created"):
+            made.append(event.payload["comment"])
+
+    world.sandbox.bus.subscribe(listen)
+    return made
+
+
 @pytest.mark.parametrize(("writers", "rounds"), [(2, 20), (5, 6)])
 def test_concurrent_first_writers_leave_one_comment(world: World, writers: int, rounds: int) -> None:
-    collisions, made = 0, list[dict[str, Any]]()
-    world.sandbox.bus.subscribe(
-        lambda event: made.append(event.payload["comment"]) if event.name == "issue_comment" else None
-    )
+    collisions, made = 0, created_comments(world)
     forges = [world.forge() for _ in range(writers)]
     for name in range(rounds):
         made.clear()
@@ -211,6 +222,77 @@ def test_concurrent_first_writers_leave_one_comment(world: World, writers: int, 
         forge.close()
     print(f"{rounds} rounds of {writers} writers, {collisions} with more than one creation")
     assert collisions > 0, "no round had two first writers: nothing was tested"
+
+
+class Turns:
+    """Lets two writers send their requests in a given order; turns of one that has ended are skipped."""
+
+    def __init__(self, order: str) -> None:
+        self.order, self.ended = list(order), set[str]()
+        self.changed = threading.Condition()
+
+    def take(self, who: str, send: Callable[[], Any]) -> Any:
+        """Send when it is this writer's turn; the next one waits for the answer."""
+        with self.changed:
+            self.changed.wait_for(lambda: self._next() in (who, ""), timeout=30)
+            try:
+                return send()
+            finally:
+                if self.order:
+                    self.order.pop(0)
+                self.changed.notify_all()
+
+    def _next(self) -> str:
+        while self.order and self.order[0] in self.ended:
+            self.order.pop(0)
+        return self.order[0] if self.order else ""
+
+    def end(self, who: str) -> None:
+        with self.changed:
+            self.ended.add(who)
+            self.changed.notify_all()
+
+
+def test_every_order_of_two_first_writers_leaves_the_last_word(world: World) -> None:
+    made = created_comments(world)
+    orders = ["".join(order) for order in itertools.product("ab", repeat=6)]
+    doubled = 0
+    with world.forge() as one, world.forge() as two:
+        forges = {"a": one, "b": two}
+        sends = {who: forge.client._send for who, forge in forges.items()}
+        for order in orders:
+            made.clear()
+            turns = Turns(order)
+
+            def write(index: int, order: str = order, turns: Turns = turns) -> None:
+                who = "ab"[index]
+
+                def send(*request: Any) -> Any:
+                    return turns.take(who, lambda: sends[who](*request))
+
+                forges[who].client._send = send
+                try:
+                    applied = forges[who].apply([comment(world.number, order, who)])[0]
+                finally:
+                    turns.end(who)
+                assert applied.outcome != "failed", applied.error
+
+            race(2, write)
+            left = world.comments(order)
+            assert len(left) == 1, (order, left)
+            # The last to create has the last word, or else the one who found the other's comment.
+            last = (
+                made[1]["body"]
+                if len(made) == 2
+                else comment(1, order, "a" if made[0]["body"].endswith("b") else "b").body
+            )
+            assert left == [last], order
+            doubled += len(made) == 2
+            for old in made:  # short lists are quick
+                world.sandbox.state.delete("comment", world.repo, old["id"])
+    print(f"{len(orders)} orders, {doubled} with two creations")
+    assert len(orders) == 64
+    assert doubled >= 16
 
 
 @pytest.mark.parametrize("viewer", ["", BOT, "acme-ml[bot]"])
