@@ -30,6 +30,7 @@ def sandbox(server: Sandbox) -> Iterator[Sandbox]:
     server.violations.clear()
     server.faults.clear()
     server.calls.clear()
+    server.meter.reset()
     yield server
     assert not server.violations, server.violations
 

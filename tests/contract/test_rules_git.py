@@ -18,6 +18,8 @@ def test_ref_create(sandbox: Sandbox, repo: str, job: Api) -> None:
         ({"ref": "refs/heads/main", "sha": sha}, "Reference already exists"),
         ({"ref": "refs/heads/x", "sha": "0" * 40}, "Object does not exist"),
         ({"ref": "refs/heads/x", "sha": tree}, "Object does not exist"),
+        ({"ref": "refs/heads/x", "sha": "main"}, "Object does not exist"),
+        ({"ref": "refs/heads/x", "sha": "--help"}, "Object does not exist"),
         ({"ref": "heads/x", "sha": sha}, "is not a valid ref name"),
         ({"ref": "refs/heads/a..b", "sha": sha}, "is not a valid ref name"),
         ({"ref": "refs/pull/1/head", "sha": sha}, "is not a valid ref name"),
@@ -64,7 +66,7 @@ def test_release_tags(sandbox: Sandbox, repo: str, job: Api) -> None:
     assert "refs/tags/v1" not in sandbox.hub.bare(repo).refs("refs/tags/")
     job("PATCH", f"/releases/{draft['id']}", {"draft": False})
     assert job("GET", "/releases/tags/v1").json()["id"] == draft["id"]
-    assert sandbox.hub.bare(repo).kind("refs/tags/v1") == "commit"
+    assert sandbox.hub.bare(repo).kind(sandbox.hub.bare(repo).refs("refs/tags/v1")["refs/tags/v1"]) == "commit"
     refused(job("POST", "/releases", {"tag_name": "v1"}), 422, "already_exists")
 
 

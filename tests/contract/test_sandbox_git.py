@@ -246,6 +246,44 @@ def test_many_writers_lose_nothing(sandbox: Sandbox, repo: str) -> None:
     print(f"{writers * each} comments and labels by {writers} writers")
 
 
+def test_one_of_many_racers_moves_or_makes_a_ref(sandbox: Sandbox, repo: str) -> None:
+    rounds, racers = 5, 6
+    base = sandbox.hub.default_tip(repo)[1]
+    url = f"{sandbox.api_url}/repos/{repo}/git"
+    auth = {"Authorization": "token token-ada"}
+    for turn in range(rounds):
+        tree = sandbox.hub.bare(repo).commit(base).tree
+        body = {"tree": tree, "parents": [base]}
+        shas = [
+            requests.post(f"{url}/commits", json=body | {"message": f"{turn}-{one}"}, headers=auth, timeout=20).json()[
+                "sha"
+            ]
+            for one in range(racers)
+        ]
+        barrier = threading.Barrier(racers)
+        moved: list[int] = []
+        made: list[int] = []
+
+        def race(sha: str, turn: int = turn, barrier: threading.Barrier = barrier, moved: list[int] = moved,
+                 made: list[int] = made) -> None:  # fmt: skip
+            barrier.wait()
+            moved.append(
+                requests.patch(f"{url}/refs/heads/main", json={"sha": sha}, headers=auth, timeout=20).status_code
+            )
+            lock = {"ref": f"refs/trackside/lock-{turn}", "sha": sha}
+            made.append(requests.post(f"{url}/refs", json=lock, headers=auth, timeout=20).status_code)
+
+        threads = [threading.Thread(target=race, args=(sha,)) for sha in shas]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(moved) == [200, *[422] * (racers - 1)]
+        assert sorted(made) == [201, *[422] * (racers - 1)]
+        base = sandbox.hub.default_tip(repo)[1]
+    print(f"{rounds} rounds of {racers} racers")
+
+
 def test_hostile_names(sandbox: Sandbox, repo: str) -> None:
     names = ["--output=x", "a b", "$(touch x)", "`id`", "ü/ß", "a'\"b", "x;y", "-q"]
     files: dict[str, bytes | None] = {f"d/{name}": name.encode() for name in names}
@@ -255,7 +293,7 @@ def test_hostile_names(sandbox: Sandbox, repo: str) -> None:
         content = found.get_contents(f"d/{name}")
         assert not isinstance(content, list)
         assert content.decoded_content == name.encode()
-    for ref in ("--output=x", "-q", "main --all", "refs/heads/../x", "@{-1}"):
+    for ref in ("--output=x", "-q", "main --all", "refs/heads/../x", "@{-1}", "main~0", "main^{tree}", "main:d"):
         answer = requests.get(f"{sandbox.api_url}/repos/{repo}/contents/README.md", params={"ref": ref}, timeout=10)
         assert answer.status_code == 404, ref
     print(f"{len(names)} names")

@@ -17,6 +17,7 @@ from trackside.system.clock import Clock, SystemClock, rfc3339
 ROLES = ("none", "read", "triage", "write", "maintain", "admin")
 API, UPLOADS = "/api/v3", "/api/uploads"
 _BOT_ID = 41898282
+_EXPRESSION = re.compile(r"[~^:?*\[\\\s]|@\{|\.\.")
 _NOREPLY = re.compile(r"(?:\d+\+)?(?P<login>[^@+]+)@(?:users\.noreply\.github\.com|localhost)")
 
 
@@ -146,7 +147,9 @@ class Core:
         return ref, self.bare(repo).sha(ref) or ""
 
     def commit_of(self, repo: str, ref: str) -> str | None:
-        """The commit that a branch, tag or SHA names."""
+        """The commit that a branch, tag or SHA names; an expression such as `main~1` names none."""
+        if _EXPRESSION.search(ref):
+            return None
         bare = self.bare(repo)
         names = (f"refs/heads/{ref}", f"refs/tags/{ref}", ref) if not ref.startswith("refs/") else (ref,)
         return next((sha for sha in (bare.sha(name) for name in names) if sha), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from trackside.sandbox.limits import Meter
 from trackside.sandbox.problem import Problem
 from trackside.sandbox.rest.route import Call, Reply, Route
 from trackside.sandbox.state import Doc
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +71,11 @@ class Desk:
             self.meter.count(actor, row.method)
             reply = self._hindered(fault, row, sent, actor)
         except Problem as problem:
-            reply = self._refused(row, problem)
+            reply = self._refused(problem)
+        except Exception as error:
+            _LOG.exception("%s %s", row.method, sent.path)
+            self._violated(row, [f"the sandbox failed: {error!r}"])
+            reply = self._refused(Problem(500, f"The sandbox failed: {error!r}"))
         if reply is not None:
             told = self.meter.headers(actor) | {"x-github-request-id": f"{id(sent):X}"}
             reply = Reply(
@@ -157,7 +164,7 @@ class Desk:
             raise Problem(500, "The sandbox's answer violates GitHub's description: " + "; ".join(wrong[:5]))
 
     @staticmethod
-    def _refused(row: Route, problem: Problem) -> Reply:
+    def _refused(problem: Problem) -> Reply:
         return Reply(status=problem.status, body=problem.body(), headers=problem.headers)
 
     def _violated(self, row: Route, wrong: list[str]) -> None:

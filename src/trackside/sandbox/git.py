@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from trackside.errors import ToolError
 from trackside.system.process import Completed, Processes
 
 ZERO = "0" * 40
+_SHA = re.compile(r"[0-9a-f]{40}")
 
 _IDENTITY = {
     "GIT_AUTHOR_NAME": "Sandbox",
@@ -118,7 +120,9 @@ class Bare:
         self.git("update-ref", "-d", ref, check=False)
 
     def kind(self, sha: str) -> str | None:
-        """`commit`, `tree`, `blob` or `tag`, or None where there is no such object."""
+        """`commit`, `tree`, `blob` or `tag`, or None where there is no such object or it is not a full SHA."""
+        if not _SHA.fullmatch(sha):
+            return None
         done = self.git("cat-file", "-t", sha, check=False)
         return done.text.strip() if done.returncode == 0 else None
 
