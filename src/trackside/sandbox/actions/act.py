@@ -1,4 +1,4 @@
-"""One job through act: a workflow file of that job alone, a token of its own, and what came of it."""
+"""One job through act: its own file, folder, home and token; how it is stopped, and what came of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -14,226 +15,224 @@ from typing import Any
 
 import yaml
 
-from trackside.sandbox.hub import now
+from trackside.sandbox.actions import alone, stopping
+from trackside.sandbox.actions.expressions import asks_status, render
+from trackside.sandbox.actions.joblog import JobLog, Masks, step_name
+from trackside.sandbox.actions.values import ExpressionError
 from trackside.system.process import Child, Processes
 
 Doc = dict[str, Any]
 
 SHIMS = ("actions/checkout", "actions/download-artifact", "actions/setup-python", "actions/upload-artifact")
-_CAPTURE = "Sandbox: capture outputs"
-_STATES = {"success": "success", "failure": "failure", "skipped": "skipped"}
+"""Actions that the sandbox brings along: whatever ref a workflow names."""
+AFTER_CANCEL_SECONDS = 300.0
+"""How long steps with always() may run after a cancel."""
+_USES = re.compile(r"""\buses["']?\s*:\s*["']?([^\s"'#,}]+)""")
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobSpec:
-    """A job ready to run. `definition` is its YAML with `needs` already put in."""
+    """A job ready to run. `known` are the contexts whose values are put in."""
 
     key: str
-    workflow_name: str
-    definition: Doc
-    workflow_env: Doc
-    event_name: str
+    workflow: Doc
     declared: Doc
     """What `on:` says of the event, the inputs of a dispatch among it."""
+    known: Mapping[str, Any]
+    event_name: str
     event: Doc
     sha: str
-    ref: str
     bare: Path
     folder: Path
-    runner: str
     runner_home: Path
+    keeps_home: bool
+    """A self-hosted runner keeps its home; a hosted one begins with an empty one."""
     env: Mapping[str, str]
-    secrets: Mapping[str, str]
+    secrets: Mapping[str, str] = field(repr=False)
+    variables: Mapping[str, str]
     actor: str
+    mark: str
+    """RUNNER_TRACKING_ID: by it, processes that a job leaves behind are found."""
 
 
 @dataclass(kw_only=True)
 class JobOutcome:
     """What a job came to."""
 
-    conclusion: str = "failure"
+    conclusion: str
     outputs: dict[str, str] = field(default_factory=dict)
-    steps: list[Doc] = field(default_factory=list)
+
+
+class RunningJob:
+    """A job under way, to be stopped from another thread."""
+
+    def __init__(self, child: Child, log: JobLog, steps: list[Doc], grace: tuple[float, float]) -> None:
+        self._child, self._log, self._steps, self._grace = child, log, steps, grace
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
+        self.interrupted: int | None = None
+        """Place of the step that was stopped."""
+        self.stopped = False
+
+    def cancel(self, why: str) -> None:
+        """Stop the step that runs, let steps with always() and cancelled() follow; once."""
+        with self._lock:
+            if self.stopped or self._child.returncode is not None:
+                return
+            self.stopped = True
+            place = self._log.running
+            self._log.write(f"##[error]{why}", place if place is not None else -1)
+            self._timer = threading.Timer(AFTER_CANCEL_SECONDS, stopping.kill_tree, (self._child.pid,))
+            self._timer.daemon = True
+            self._timer.start()
+            if place is not None and place < len(self._steps) and not self._goes_on(self._steps[place]):
+                self.interrupted = place
+                stopping.end_step(self._child.pid, interrupt=self._grace[0], terminate=self._grace[1])
+            else:
+                stopping.end_step(self._child.pid, interrupt=0, terminate=0, touch=False)
+
+    @staticmethod
+    def _goes_on(step: Doc) -> bool:
+        """A step that runs in spite of a cancel is not stopped by one."""
+        text = str(step.get("if", ""))
+        return asks_status(text) and ("always" in text or "cancelled" in text)
+
+    def kill(self) -> None:
+        """End everything at once."""
+        self.stopped = True
+        if self._child.returncode is None:
+            stopping.kill_tree(self._child.pid)
+
+    def over(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 class ActRunner:
     """Runs jobs with act in host mode.
 
     Args:
-        env: the machine's environment that jobs may see (PATH, LANG, settings of package indexes).
+        env: the environment that jobs see beside their own variables.
         actions: action repository (`owner/name`) → folder with its files.
+        grace: seconds between SIGINT and SIGTERM, and between SIGTERM and SIGKILL, for a step that is cancelled.
     """
 
-    def __init__(self, env: Mapping[str, str], actions: Mapping[str, Path]) -> None:
-        self.env, self.actions = dict(env), dict(actions)
-        found = shutil.which("act", path=str(Path(sys.executable).parent)) or shutil.which(
-            "act", path=self.env.get("PATH")
-        )
-        self.act = found or "act"
+    def __init__(
+        self, env: Mapping[str, str], actions: Mapping[str, Path], grace: tuple[float, float] = (7.5, 2.5)
+    ) -> None:
+        self.env, self.grace = dict(env), grace
+        shims = files("trackside.sandbox.actions") / "shims"
+        self.actions = {name: Path(str(shims / name.split("/")[1])) for name in SHIMS} | dict(actions)
+        beside = shutil.which("act", path=str(Path(sys.executable).parent))
+        self.act = beside or shutil.which("act", path=self.env.get("PATH")) or "act"
 
     def run(
-        self, spec: JobSpec, *, started: Callable[[Child], None], changed: Callable[[list[Doc]], None]
+        self, spec: JobSpec, *, started: Callable[[RunningJob], None], changed: Callable[[list[Doc]], None]
     ) -> JobOutcome:
-        """Run to the end. `started` gets the process (to stop it), `changed` the steps whenever one moves."""
-        workflow = self._prepare(spec)
-        processes = Processes({**self.env, "HOME": str(spec.runner_home / "home")})
-        outcome = JobOutcome(steps=_planned_steps(spec.definition))
-        with (spec.folder / "log.txt").open("w", encoding="utf-8") as log:
-            child = processes.spawn(self._argv(spec, workflow), cwd=spec.folder / "repo")
-            started(child)
+        """Run to the end. `started` gets the handle to stop it, `changed` the steps whenever one moves."""
+        steps = spec.workflow["jobs"][spec.key]["steps"]
+        masks = Masks(spec.secrets)
+        names = [_shown(step_name(step), spec.known) for step in steps]
+        log = JobLog(spec.folder / "log.txt", steps, names, masks, changed)
+        running: RunningJob | None = None
+        try:
+            argv = self._prepare(spec)
+            home = spec.folder / "act-home"
+            env = {**self.env, "HOME": str(home), "XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home)}
+            child = Processes(env).spawn(argv, cwd=spec.folder / "repo")
+            running = RunningJob(child, log, steps, self.grace)
+            started(running)
             for line in child.lines():
-                if '"command":"summary"' in line:
-                    _keep_summary(line, spec.folder / "summary.md")
-                elif _read_line(line, outcome, log):
-                    log.flush()
-                    changed(outcome.steps)
+                if '"jobID"' in line:
+                    # act has read its files: code of the job finds none of them.
+                    _forget(spec)
+                log.feed(line)
             child.wait()
-        outcome.outputs = _outputs(spec)
-        return outcome
+        finally:
+            _forget(spec)
+            stopping.end_orphans(spec.mark)
+            if running is not None:
+                running.over()
+            log.close(running.interrupted if running else None)
+            for name in ("repo", "act-home", "tmp", "home"):
+                shutil.rmtree(spec.folder / name, ignore_errors=True)
+        conclusion = "success" if log.result == "success" else "failure"
+        return JobOutcome(conclusion=conclusion, outputs=self._outputs(spec, masks, log))
 
-    def _prepare(self, spec: JobSpec) -> Path:
-        """The folder's files: repository stub at the right commit, event, secrets, single-job workflow."""
-        repo = spec.folder / "repo"
-        (spec.runner_home / "home").mkdir(parents=True, exist_ok=True)
-        processes = Processes({**self.env, "GIT_CONFIG_NOSYSTEM": "1", "HOME": str(spec.folder)})
-        processes.run(["git", "init", "--quiet", "--initial-branch=sandbox", repo])
+    def _prepare(self, spec: JobSpec) -> list[str | Path]:
+        """Write the folder's files: a repository at the right commit, event, values, the job's own workflow."""
+        repo, folder = spec.folder / "repo", spec.folder
+        home = spec.runner_home / "home" if spec.keeps_home else folder / "home"
+        for path in (home, folder / "tmp", folder / "act-home"):
+            path.mkdir(parents=True, exist_ok=True)
+        git = Processes({**self.env, "GIT_CONFIG_NOSYSTEM": "1", "HOME": str(folder / "act-home")})
+        git.run(["git", "init", "--quiet", "--initial-branch=sandbox", repo])
         (repo / ".git/objects/info/alternates").write_text(f"{spec.bare}/objects\n")
-        processes.run(["git", "-C", repo, "update-ref", "refs/heads/sandbox", spec.sha])
-        (spec.folder / "event.json").write_text(json.dumps(spec.event))
-        secrets = spec.folder / "secrets"
-        secrets.touch(mode=0o600)
-        secrets.write_text("".join(f"{name}={json.dumps(text)}\n" for name, text in spec.secrets.items()))
-        job = {
-            key: part
-            for key, part in spec.definition.items()
-            if key not in ("needs", "if", "environment", "concurrency", "permissions")
-        }
-        job["steps"] = [*job["steps"], _capture_step(job.pop("outputs", None) or {}, spec.folder)]
-        job["runs-on"] = "sandbox"
-        made = {"name": spec.workflow_name, "on": {spec.event_name: spec.declared}, "env": spec.workflow_env, "jobs": {spec.key: job}}
-        path = spec.folder / "job.yml"
-        path.write_text(yaml.safe_dump(made, sort_keys=False, allow_unicode=True))
-        return path
+        git.run(["git", "-C", repo, "update-ref", "refs/heads/sandbox", spec.sha])
+        own = {"HOME": str(home), "TMPDIR": str(folder / "tmp"), "RUNNER_TRACKING_ID": spec.mark}
+        (folder / "event.json").write_text(json.dumps(spec.event))
+        for name, found in (("secrets", spec.secrets), ("variables", spec.variables), ("env", {**spec.env, **own})):
+            path = folder / f"{name}.yml"
+            path.touch(mode=0o600)
+            path.write_text(json.dumps(found))
+        made = alone.cut_out(spec.workflow, spec.key, spec.event_name, spec.declared, spec.known, folder)
+        (folder / "job.yml").write_text(yaml.safe_dump(made, sort_keys=False, allow_unicode=True))
+        return self._argv(spec)
 
-    def _argv(self, spec: JobSpec, workflow: Path) -> list[str | Path]:
-        argv: list[str | Path] = [self.act, spec.event_name, "-W", workflow, "-e", spec.folder / "event.json"]
-        argv += [
-            "-P",
-            "sandbox=-self-hosted",
-            "--json",
-            "--no-cache-server",
-            "--no-skip-checkout",
-            "--actor",
-            spec.actor,
-        ]
-        argv += ["--action-offline-mode", "--action-cache-path", spec.runner_home / "act"]
-        argv += ["--secret-file", spec.folder / "secrets"]
-        for name, text in spec.env.items():
-            argv += ["--env", f"{name}={text}"]
-        for used in sorted(set(re.findall(r"""uses["']?:\s*["']?([^\s"'#]+)""", workflow.read_text()))):
-            target, _, ref = used.partition("@")
-            repository = "/".join(target.split("/")[:2])
-            folder = self.actions.get(repository)
-            if repository in SHIMS:
-                folder = Path(str(files("trackside.sandbox.actions") / "shims" / repository.split("/")[1]))
-            if folder is not None:
-                argv += ["--local-repository", f"{repository}@{ref}={folder}"]
+    def _argv(self, spec: JobSpec) -> list[str | Path]:
+        folder = spec.folder
+        argv: list[str | Path] = [self.act, spec.event_name, "-W", folder / "job.yml", "-e", folder / "event.json"]
+        argv += ["-P", f"{alone.LABEL}=-self-hosted", "--json", "--rm", "--no-cache-server", "--no-skip-checkout"]
+        argv += ["--actor", spec.actor, "--action-offline-mode", "--action-cache-path", spec.runner_home / "act"]
+        for name in ("secret", "var", "env"):
+            path = {"secret": "secrets", "var": "variables"}.get(name, name)
+            argv += [f"--{name}-file", folder / f"{path}.yml"]
+        for repository, ref, source in sorted(self._used((folder / "job.yml").read_text())):
+            argv += ["--local-repository", f"{repository}@{ref}={source}"]
         return argv
 
+    def _used(self, text: str) -> set[tuple[str, str, str]]:
+        """Actions that a file names and the sandbox has, with those that these name in turn."""
+        found: set[tuple[str, str, str]] = set()
+        waiting = [text]
+        while waiting:
+            for used in _USES.findall(waiting.pop()):
+                target, _, ref = used.partition("@")
+                repository = "/".join(target.split("/")[:2])
+                source = self.actions.get(repository)
+                row = (repository, ref, str(source))
+                if source is not None and row not in found:
+                    found.add(row)
+                    waiting += list(_definitions(source))
+        return found
 
-def _planned_steps(definition: Doc) -> list[Doc]:
-    names = [_step_name(step) for step in definition["steps"]]
-    return [
-        {
-            "number": index + 1,
-            "name": name,
-            "status": "queued",
-            "conclusion": None,
-            "started_at": None,
-            "completed_at": None,
-        }
-        for index, name in enumerate(names)
-    ]
-
-
-def _step_name(step: Doc) -> str:
-    if "name" in step:
-        return str(step["name"])
-    return f"Run {step['uses']}" if "uses" in step else "Run " + str(step.get("run", "")).strip().split("\n")[0]
-
-
-def _capture_step(outputs: Doc, folder: Path) -> Doc:
-    """A last step that writes the job's outputs where the sandbox finds them."""
-    env = {f"SANDBOX_OUTPUT_{index}": str(text) for index, text in enumerate(outputs.values())}
-    lines = ["true"]
-    for index, name in enumerate(outputs):
-        lines.append(f'printf "%s" "$SANDBOX_OUTPUT_{index}" > {_quoted(folder / ("output-" + name))}')
-    return {"name": _CAPTURE, "if": "always()", "shell": "bash", "env": env, "run": "\n".join(lines)}
-
-
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "'\\''") + "'"
+    @staticmethod
+    def _outputs(spec: JobSpec, masks: Masks, log: JobLog) -> dict[str, str]:
+        """Outputs; one that holds a secret is dropped, as on GitHub."""
+        found = {}
+        for name, path in alone.output_files(spec.workflow["jobs"][spec.key], spec.folder).items():
+            text = path.read_text(errors="replace") if path.exists() else ""
+            path.unlink(missing_ok=True)
+            if masks.in_text(text):
+                with log.path.open("a", encoding="utf-8") as file:
+                    file.write(f"##[warning]Skip output '{name}' since it may contain secret.\n")
+                text = ""
+            found[name] = text
+        return found
 
 
-def _outputs(spec: JobSpec) -> dict[str, str]:
-    found = {}
-    for name in spec.definition.get("outputs") or {}:
-        path = spec.folder / f"output-{name}"
-        found[str(name)] = path.read_text() if path.exists() else ""
-    return found
+def _definitions(source: Path) -> Iterator[str]:
+    for path in source.rglob("action.y*ml"):
+        yield path.read_text(errors="replace")
 
 
-def _keep_summary(line: str, path: Path) -> None:
-    """Append a step's summary, which act reports once the step ended."""
-    with path.open("a", encoding="utf-8") as summary:
-        summary.write(json.loads(line).get("content", ""))
-
-
-def _read_line(line: str, outcome: JobOutcome, log: Any) -> bool:
-    """Take one line of act's JSON log; True when a step or the job moved."""
+def _shown(name: str, known: Mapping[str, Any]) -> str:
     try:
-        entry = json.loads(line)
-    except ValueError:
-        log.write(line + "\n")
-        return False
-    if "jobResult" in entry:
-        outcome.conclusion = _STATES.get(entry["jobResult"], "failure")
-        return True
-    message = entry.get("msg", "")
-    if entry.get("raw_output"):
-        if entry.get("stage") == "Main" and _CAPTURE not in entry.get("step", ""):
-            log.write(message if message.endswith("\n") else message + "\n")
-        return False
-    if entry.get("level") == "error":
-        log.write(f"##[error]{message}\n")
-    if entry.get("stage") != "Main" or len(entry.get("stepID", [])) != 1:
-        return False
-    return _move_step(entry, message, outcome, log)
+        return render(name, known)
+    except ExpressionError:
+        return name
 
 
-def _move_step(entry: Doc, message: str, outcome: JobOutcome, log: Any) -> bool:
-    step = _find(outcome.steps, entry)
-    if step is None:
-        return False
-    if message.startswith("⭐ Run Main"):
-        step.update(status="in_progress", started_at=now())
-        log.write(f"##[step]{step['name']}\n")
-        return True
-    if "stepResult" in entry:
-        step.update(status="completed", conclusion=_STATES.get(entry["stepResult"], "failure"), completed_at=now())
-        step["started_at"] = step["started_at"] or now()
-        return True
-    return False
-
-
-def _find(steps: list[Doc], entry: Doc) -> Doc | None:
-    """The step of a log entry: the first unfinished one of that name, act runs them in order."""
-    text = entry.get("step", "")
-    for step in steps:
-        if step["status"] != "completed":
-            same = (
-                text in (step["name"], step["name"].removeprefix("Run "))
-                or step["name"].removeprefix("Run ") == text.split("\n")[0]
-            )
-            return step if same else None
-    return None
+def _forget(spec: JobSpec) -> None:
+    for name in ("secrets", "variables", "env"):
+        (spec.folder / f"{name}.yml").unlink(missing_ok=True)

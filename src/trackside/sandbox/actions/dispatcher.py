@@ -2,42 +2,47 @@
 
 from __future__ import annotations
 
-import contextlib
+import fnmatch
 import queue
 import secrets
 import shutil
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-
-import yaml
 
 from trackside.sandbox.actions import workflow as flow
 from trackside.sandbox.actions.act import ActRunner
-from trackside.sandbox.actions.expressions import ExpressionError, render, value
-from trackside.sandbox.actions.jobs import RunExecution
+from trackside.sandbox.actions.births import Birth, born, context, failed_at_birth, starting
+from trackside.sandbox.actions.concurrency import Groups
+from trackside.sandbox.actions.inputs import validate_inputs
+from trackside.sandbox.actions.runners import GPU, HOSTED, Pool, Runner
+from trackside.sandbox.actions.runs import RunExecution
 from trackside.sandbox.bus import HookEvent
-from trackside.sandbox.git import Change
 from trackside.sandbox.hub import BOT, Hub, Problem, now
+from trackside.sandbox.payloads import event as payload_of
 from trackside.sandbox.state import Doc
-from trackside.sandbox.views.core import repo as show_repo
+from trackside.sandbox.views import work as show
 
+__all__ = ["GPU", "HOSTED", "PASSED_ON", "Dispatcher", "Runner", "export_actions", "job_environment"]
+
+PASSED_ON = (
+    *("PATH", "LANG", "LC_ALL", "TZ", "TRACKSIDE_BASE_PYTHON", "PIP_*", "UV_*", "NPM_CONFIG_*"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+)
+"""Variables of the machine that jobs see, in any case: what finds programs, packages and certificates."""
 _ALWAYS = ("workflow_dispatch", "repository_dispatch")
+_HELD = ("opened", "synchronize", "reopened")
+_MAX_CHAIN = 3
+"""GitHub starts no more than three levels of workflows by `workflow_run`."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Runner:
-    """A machine that takes jobs asking for a subset of its labels; `kind` names its home folder and tool cache."""
-
-    name: str
-    labels: frozenset[str]
-    kind: str
-
-
-HOSTED = Runner(name="Hosted 1", labels=frozenset({"ubuntu-latest", "ubuntu-24.04", "ubuntu-22.04"}), kind="hosted")
-GPU = Runner(name="gpu-1", labels=frozenset({"self-hosted", "linux", "x64", "gpu"}), kind="self-hosted")
+def job_environment(env: Mapping[str, str], passed: Iterable[str] = PASSED_ON) -> dict[str, str]:
+    """The part of the machine's environment that jobs see."""
+    patterns = tuple(passed)
+    return {name: text for name, text in env.items() if any(fnmatch.fnmatch(name.upper(), one) for one in patterns)}
 
 
 class Dispatcher:
@@ -45,10 +50,12 @@ class Dispatcher:
 
     Args:
         hub: the sandbox's hub; its `url` is read when a job starts.
-        env: the machine's environment that jobs may see.
+        env: the machine's environment; jobs see what `passed` names.
         actions: action repository → folder with its files.
         homes: folder with a home (tool cache, package caches) for each kind of runner; default: in the state.
         runners: the machines; jobs whose labels no runner has stay queued.
+        grace: seconds that a cancelled step has after SIGINT, and after SIGTERM.
+        passed: patterns of variable names.
     """
 
     def __init__(
@@ -59,11 +66,13 @@ class Dispatcher:
         *,
         homes: Path | None = None,
         runners: tuple[Runner, ...] = (HOSTED, GPU),
+        grace: tuple[float, float] = (7.5, 2.5),
+        passed: Iterable[str] = PASSED_ON,
     ) -> None:
-        self.hub, self.state, self.runners = hub, hub.state, runners
+        self.hub, self.state = hub, hub.state
         self.homes = homes or hub.state.root / "runners"
-        self.act = ActRunner(env, actions)
-        self.busy = {runner.name: threading.Lock() for runner in runners}
+        self.act = ActRunner(job_environment(env, passed), actions, grace)
+        self.pool, self.groups = Pool(runners), Groups()
         self._events: queue.Queue[HookEvent | None] = queue.Queue()
         self._running: dict[int, RunExecution] = {}
         self._threads: list[threading.Thread] = []
@@ -72,89 +81,118 @@ class Dispatcher:
         self._handling = 0
         hub.bus.subscribe(self._accept)
 
+    @property
+    def runners(self) -> tuple[Runner, ...]:
+        return self.pool.runners
+
     def start(self) -> None:
         """Begin to handle events. Runs that an earlier process left unfinished are closed as cancelled."""
+        for token in self.state.list("token", ""):
+            if token["kind"] == "workflow" and token.get("run_id"):
+                self.revoke(token["token"])
         for repo in self.state.list("repo", ""):
             for run in self.state.list("run", repo["full_name"]):
                 if run["status"] != "completed":
-                    self.finish(repo["full_name"], run, "cancelled")
+                    self._finish(repo["full_name"], run, "cancelled")
         thread = threading.Thread(target=self._work, daemon=True, name="dispatcher")
         thread.start()
         self._threads.append(thread)
 
     def stop(self) -> None:
-        """Cancel what runs and wait for it."""
+        """End everything that runs, at once, and wait for it."""
         self._stopping = True
         self._events.put(None)
         with self._lock:
             running = list(self._running.values())
         for execution in running:
-            execution.cancel()
+            execution.kill()
         for thread in list(self._threads):
             thread.join(15)
 
     def wait_idle(self, timeout: float = 600.0) -> bool:
-        """Wait until no event waits and no run is under way; runs that wait for a runner do not count."""
+        """Wait until no event waits and no run moves; runs that wait for a runner nobody has do not count."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             with self._lock:
-                active = [one for one in self._running.values() if not one.starved]
-                if self._handling == 0 and not active:
+                if self._handling == 0 and all(one.stuck for one in self._running.values()):
                     return True
-            time.sleep(0.05)
+            time.sleep(0.03)
         return False
 
-    def check_inputs(self, repo: str, path: str, ref: str, given: dict[str, str]) -> dict[str, str]:
-        """Inputs of a dispatch, completed by defaults. Raises Problem 422."""
-        text = self.hub.bare(repo).file(ref if ref.startswith("refs/") else f"refs/heads/{ref}", path)
+    def wake(self) -> None:
+        """Let jobs and runs that wait look again whether they were cancelled."""
+        self.groups.wake()
+        self.pool.wake()
+
+    def check_inputs(self, repo: str, path: str, ref: str, given: Mapping[str, str]) -> dict[str, str]:
+        """Inputs of a dispatch, completed by defaults. Raises Problem 404 for no such file, 422 for wrong inputs."""
+        sha = self.hub.commit_of(repo, ref)
+        text = self.hub.bare(repo).file(sha, path) if sha else None
         if text is None:
             raise Problem(404, "Not Found")
         try:
-            return flow.checked_inputs(flow.parse(text.decode()), given)
-        except (ValueError, yaml.YAMLError) as error:
+            return validate_inputs(flow.parse(text.decode("utf-8", "replace")), given)
+        except ValueError as error:
             raise Problem(422, str(error)) from error
 
     def cancel(self, repo: str, run_id: int) -> None:
-        """Stop a run: its process tree gets SIGTERM, jobs with `always()` still run."""
+        """Stop a run: its step gets SIGINT, later SIGTERM and SIGKILL; steps and jobs with `always()` still run."""
         with self._lock:
             execution = self._running.get(run_id)
-        if execution is not None:
+        if execution is not None and execution.repo == repo:
             execution.cancel()
             return
         run = self.state.get("run", repo, run_id)
         if run and run["status"] != "completed":
-            self.finish(repo, run, "cancelled")
+            self._finish(repo, run, "cancelled")
 
-    def rerun(self, repo: str, run_id: int) -> None:
-        """Run all jobs again as the next attempt, with the same event and commit."""
+    def rerun(self, repo: str, run_id: int, failed_only: bool = False, actor: str | None = None) -> None:
+        """Run again as the next attempt, with the same event and commit; also approves a run that waits for it.
+
+        With `failed_only`, jobs that succeeded and need no failed one are taken over. Raises Problem 403 or 404.
+        """
         run = self.state.get("run", repo, run_id)
-        if run is None or run["status"] != "completed":
+        if run is None:
+            raise Problem(404, "Not Found")
+        if run["status"] != "completed" or run_id in self._running:
             raise Problem(403, "The workflow run is already running")
+        workflow = flow.parse((self.hub.bare(repo).file(run["sha"], run["workflow_path"]) or b"").decode())
+        flow.check(workflow)
+        carried = self._carried(repo, run, workflow) if failed_only else {}
         run.update(attempt=run["attempt"] + 1, status="queued", conclusion=None, started_at=None, updated_at=now())
+        run["triggering_actor"] = actor or run["triggering_actor"]
         self.state.put("run", repo, run_id, run)
-        self._begin(repo, run)
+        self._begin(repo, Birth(run=run, workflow=workflow, group=starting(self, repo, run, workflow)), carried)
+
+    def _carried(self, repo: str, run: Doc, workflow: Doc) -> dict[tuple[str, int], Doc]:
+        """Jobs of the last attempt that need not run again."""
+        docs = self.state.list("job", repo, run_id=run["id"], attempt=run["attempt"])
+        again = {doc["key"] for doc in docs if doc["conclusion"] not in ("success", "skipped")}
+        jobs = workflow["jobs"]
+        again |= {key for key in jobs if again & set(flow.ancestors(jobs, key))}
+        bad = {key for key in again if any(one in again for one in flow.ancestors(jobs, key))}
+        return {
+            (doc["key"], doc["place"]): doc
+            for doc in docs
+            if doc["key"] not in again or (doc["key"] not in bad and doc["conclusion"] == "success")
+        }
 
     def fire_schedule(self, repo: str, cron: str) -> None:
         """Start the workflows that have this cron line, as GitHub would at its minute."""
-        default = self.hub.repo(repo)["default_branch"]
-        sha = self.hub.bare(repo).sha(f"refs/heads/{default}") or ""
-        payload = {"schedule": cron, "repository": show_repo(self.hub, repo)}
-        event = HookEvent(
-            repo=repo,
-            name="schedule",
-            action=None,
-            payload=payload,
-            ref=f"refs/heads/{default}",
-            sha=sha,
-            sender=repo.split("/")[0],
+        ref, sha = self.hub.default_tip(repo)
+        payload = {**payload_of(self.hub, repo, repo.split("/")[0]), "schedule": cron}
+        self._accept(
+            HookEvent(
+                repo=repo, name="schedule", action=None, payload=payload, ref=ref, sha=sha, sender=repo.split("/")[0]
+            )
         )
-        self._accept(event)
 
     # Events
 
     def _accept(self, event: HookEvent) -> None:
-        # What GITHUB_TOKEN does starts nothing but dispatches.
-        if event.token_kind == "workflow" and event.name not in _ALWAYS:  # noqa: S105 - a kind, not a secret
+        # What GITHUB_TOKEN does starts nothing but dispatches; pull requests it opens get runs that wait for approval.
+        held = event.name in ("pull_request", "pull_request_target") and event.action in _HELD
+        if event.token_kind == "workflow" and event.name not in _ALWAYS and not held:  # noqa: S105 - a kind
             return
         with self._lock:
             self._handling += 1
@@ -166,118 +204,57 @@ class Dispatcher:
             if event is None:
                 return
             try:
-                self._handle(event)
+                for birth in born(self, event):
+                    self._create(event, birth)
+            except Exception as error:
+                # A defect of the sandbox itself: kept where a person will look; the next event is handled.
+                with (self.state.root / "dispatcher-errors.txt").open("a", encoding="utf-8") as file:
+                    file.write(f"{event.name} of {event.repo}\n{''.join(traceback.format_exception(error))}\n")
             finally:
                 with self._lock:
                     self._handling -= 1
 
-    def _handle(self, event: HookEvent) -> None:
-        bare = self.hub.bare(event.repo)
-        for entry in bare.tree(event.sha, path=".github/workflows/"):
-            if not entry.path.endswith((".yml", ".yaml")) or (event.workflow and event.workflow != entry.path):
-                continue
-            text = bare.blob(entry.sha).decode("utf-8", "replace")
-            try:
-                workflow = flow.parse(text)
-                changed = [one.path for one in self._changes(event)] if "paths" in text else []
-                if not flow.starts(workflow, event, changed):
-                    continue
-            except (ValueError, yaml.YAMLError):
-                continue  # GitHub lists such a file as failed and starts nothing of it either
-            self._create(event, entry.path, workflow)
+    def _create(self, event: HookEvent, birth: Birth) -> None:
+        run = birth.run
+        self.state.put("run", event.repo, run["id"], run)
+        if birth.problem:
+            failed_at_birth(self.state.root, run, birth.problem)
+            self._finish(event.repo, run, "startup_failure")
+        elif event.token_kind == "workflow" and event.name not in _ALWAYS:  # noqa: S105 - a kind
+            self._finish(event.repo, run, "action_required")
+        else:
+            self.announce(event.repo, run, "requested")
+            self._begin(event.repo, birth, {})
 
-    def _changes(self, event: HookEvent) -> list[Change]:
-        bare = self.hub.bare(event.repo)
-        if "pull_request" in event.payload:
-            pull = event.payload["pull_request"]
-            base, head = pull["base"]["sha"], pull["head"]["sha"]
-            return bare.changed(bare.merge_base(base, head) or base, head)
-        before = event.payload.get("before", "")
-        return bare.changed(before, event.sha) if before.strip("0") else []
-
-    def _create(self, event: HookEvent, path: str, workflow: Doc) -> None:
-        repo = event.repo
-        run_id = event.run_id or self.state.next("id")
-        pull = event.payload.get("pull_request")
-        branch = pull["head"]["ref"] if pull else event.ref.removeprefix("refs/heads/")
-        contexts = {"github": self.github_context(event, run_id), "inputs": event.inputs, "vars": {}}
-        title = pull["title"] if pull else str(workflow.get("name") or path)
-        group, in_progress = None, False
-        with contextlib.suppress(ExpressionError):
-            title = render(str(workflow.get("run-name") or title), contexts)
-            settings = workflow.get("concurrency")
-            if settings:
-                settings = {"group": settings} if isinstance(settings, str) else settings
-                group = render(str(settings["group"]), contexts)
-                in_progress = value(settings.get("cancel-in-progress", False), contexts) is True
-        run: Doc = {
-            "id": run_id,
-            "run_number": self.state.next(f"run:{repo}:{path}"),
-            "attempt": 1,
-            "workflow_path": path,
-            "workflow_name": str(workflow.get("name") or path),
-            "event": event.name,
-            "event_payload": event.payload,
-            "ref": event.ref,
-            "head_branch": branch,
-            "head_sha": pull["head"]["sha"] if pull else event.sha,
-            "sha": event.sha,
-            "actor": event.sender,
-            "triggering_actor": event.sender,
-            "token_kind": event.token_kind,
-            "display_title": title,
-            "status": "queued",
-            "conclusion": None,
-            "concurrency_group": group,
-            "inputs": event.inputs,
-            "created_at": now(),
-            "started_at": None,
-            "updated_at": now(),
-        }
-        self.state.put("run", repo, run_id, run)
-        if group:
-            self._make_room(repo, run, group, in_progress)
-        self._begin(repo, run)
-
-    def _make_room(self, repo: str, run: Doc, group: str, in_progress: bool) -> None:
-        """Concurrency: a newer run cancels the group's pending one, and with cancel-in-progress the running one."""
-        for other in self.state.list("run", repo, concurrency_group=group):
-            if other["id"] != run["id"] and other["status"] != "completed":
-                with self._lock:
-                    execution = self._running.get(other["id"])
-                if execution is None or execution.waiting or in_progress:
-                    self.cancel(repo, other["id"])
-
-    def _begin(self, repo: str, run: Doc) -> None:
+    def _begin(self, repo: str, birth: Birth, carried: dict[tuple[str, int], Doc]) -> None:
+        execution = RunExecution(self, repo, birth.run, birth.workflow, birth.group, carried)
+        thread = threading.Thread(
+            target=self._execute, args=(execution,), daemon=True, name=f"run-{execution.doc['id']}"
+        )
         with self._lock:
-            blockers = [
-                one
-                for one in self._running.values()
-                if run["concurrency_group"]
-                and one.repo == repo
-                and one.run["concurrency_group"] == run["concurrency_group"]
-            ]
-            execution = RunExecution(self, repo, run, blockers)
-            self._running[run["id"]] = execution
-        thread = threading.Thread(target=self._execute, args=(execution,), daemon=True, name=f"run-{run['id']}")
-        self._threads.append(thread)
+            self._running[birth.run["id"]] = execution
+            self._threads = [one for one in self._threads if one.is_alive()] + [thread]
+        if birth.group is not None:
+            self.groups.enter(repo, birth.group, execution)
+            if not self.groups.goes(repo, birth.group, execution):
+                birth.run["status"] = "pending"
+                self.state.put("run", repo, birth.run["id"], birth.run)
         thread.start()
 
     def _execute(self, execution: RunExecution) -> None:
+        run, repo = execution.doc, execution.repo
         try:
             conclusion = execution.execute()
         except Exception as error:
             conclusion = "failure"
-            execution.complain(error)
-        finally:
-            with self._lock:
-                self._running.pop(execution.run["id"], None)
-        self.finish(execution.repo, execution.run, conclusion)
-        execution.done.set()
+            failed_at_birth(self.state.root, run, "".join(traceback.format_exception(error)))
+        self._finish(repo, run, conclusion)
+        with self._lock:
+            self._running.pop(run["id"], None)
+        if execution.group is not None:
+            self.groups.leave(repo, execution.group, execution)
 
-    # What runs need
-
-    def finish(self, repo: str, run: Doc, conclusion: str) -> None:
+    def _finish(self, repo: str, run: Doc, conclusion: str) -> None:
         """Close a run and whatever of its jobs is still open."""
         for job in self.state.list("job", repo, run_id=run["id"], attempt=run["attempt"]):
             if job["status"] != "completed":
@@ -285,34 +262,26 @@ class Dispatcher:
                 self.state.put("job", repo, job["id"], job)
         run.update(status="completed", conclusion=conclusion, updated_at=now())
         self.state.put("run", repo, run["id"], run)
+        self.announce(repo, run, "completed")
 
-    def github_context(self, event: HookEvent, run_id: int) -> Doc:
-        """The `github` context, as far as names, groups and conditions use it."""
-        pull = event.payload.get("pull_request") or {}
-        return {
-            "event": event.payload,
-            "event_name": event.name,
-            "ref": event.ref,
-            "ref_name": event.ref.split("/", 2)[-1],
-            "sha": event.sha,
-            "repository": event.repo,
-            "repository_owner": event.repo.split("/")[0],
-            "actor": event.sender,
-            "triggering_actor": event.sender,
-            "run_id": str(run_id),
-            "head_ref": (pull.get("head") or {}).get("ref", ""),
-            "base_ref": (pull.get("base") or {}).get("ref", ""),
-            "server_url": self.hub.url,
-        }
+    def announce(self, repo: str, run: Doc, action: str) -> None:
+        """Emit `workflow_run`; not for runs that GITHUB_TOKEN dispatched, and `requested` not for re-runs."""
+        if run["token_kind"] == "workflow" or run.get("chain", 0) >= _MAX_CHAIN or self._stopping:  # noqa: S105 - a kind
+            return
+        view = show.run(self.hub, repo, run)
+        about = show.workflow(self.hub, repo, self.hub.workflow(repo, run["workflow_path"]))
+        payload = payload_of(self.hub, repo, run["actor"], action=action, workflow_run=view, workflow=about)
+        ref, sha = self.hub.default_tip(repo)
+        self.hub.emit(repo, "workflow_run", payload, {"login": run["actor"], "kind": "user"}, ref=ref, sha=sha)
 
-    def runner_for(self, labels: list[str]) -> Runner | None:
-        """The first runner that has all labels (upper and lower case alike)."""
-        wanted = {label.lower() for label in labels}
-        return next((runner for runner in self.runners if wanted <= runner.labels), None)
+    # What runs need
+
+    def github_context(self, repo: str, run: Doc) -> Doc:
+        """The `github` context, as far as the sandbox knows it before a job runs."""
+        return context(self.hub, repo, run)
 
     def mint(self, repo: str, permissions: Mapping[str, str], run_id: int, job: str) -> str:
         """A token for one job, as `github-actions[bot]`; `revoke` ends it."""
-        self.hub.add_user(BOT, "Bot")
         token = "ghs_" + secrets.token_hex(18)
         self.hub.add_token(token, BOT, "workflow", permissions, repo, run_id=run_id, job=job)
         return token
@@ -322,18 +291,36 @@ class Dispatcher:
 
     def secrets_of(self, repo: str, environment: str) -> dict[str, str]:
         """Repository secrets and, over them, those of the job's environment."""
-        found = {doc["name"]: doc["value"] for doc in self.state.list("secret", repo, environment="")}
-        if environment:
-            found |= {doc["name"]: doc["value"] for doc in self.state.list("secret", repo, environment=environment)}
-        return found
+        return self._named("secret", repo, environment)
+
+    def variables_of(self, repo: str, environment: str) -> dict[str, str]:
+        """Repository variables and, over them, those of the job's environment."""
+        return self._named("variable", repo, environment)
+
+    def _named(self, kind: str, repo: str, environment: str) -> dict[str, str]:
+        docs = self.state.list(kind, repo)
+        chosen = ["", environment] if environment else [""]
+        return {doc["name"]: doc["value"] for one in chosen for doc in docs if doc["environment"] == one}
 
     def set_secret(self, repo: str, name: str, text: str, environment: str = "") -> None:
         """Store a secret of the repository, or of one environment."""
         doc = {"name": name, "value": text, "environment": environment}
         self.state.put("secret", repo, f"{environment}/{name}", doc)
 
+    def set_variable(self, repo: str, name: str, text: str, environment: str = "") -> None:
+        """Store a variable of the repository, or of one environment."""
+        doc = {"name": name, "value": text, "environment": environment}
+        self.state.put("variable", repo, f"{environment}/{name}", doc)
+
     def artifacts(self, run_id: int) -> Path:
+        """Folder with the artifacts of a run, one folder each."""
         return self.state.root / "runs" / str(run_id) / "artifacts"
+
+    def artifacts_changed(self, repo: str, run: Doc) -> None:
+        """After a job of a re-run: forget what was packed of artifacts that this attempt uploaded anew."""
+        marks = self.artifacts(run["id"]).parent / "uploads" / str(run["attempt"])
+        for mark in marks.iterdir() if run["attempt"] > 1 and marks.is_dir() else ():
+            self.state.delete("artifact_name", repo, f"{run['id']}/{mark.name}")
 
 
 def export_actions(source: Path, target: Path) -> Path:
@@ -341,7 +328,7 @@ def export_actions(source: Path, target: Path) -> Path:
     if target.exists():
         shutil.rmtree(target)
     target.mkdir(parents=True)
-    skip = shutil.ignore_patterns("__pycache__", "*.pyc", "*.egg-info", "sandbox")
+    skip: Callable[[str, list[str]], set[str]] = shutil.ignore_patterns("__pycache__", "*.pyc", "*.egg-info", "sandbox")
     for name in ("actions", "requirements", "src"):
         shutil.copytree(source / name, target / name, ignore=skip)
     shutil.copy(source / "action.yml", target / "action.yml")

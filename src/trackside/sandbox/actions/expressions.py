@@ -1,230 +1,310 @@
-"""GitHub's expression language, for what must be known before act runs a job: names, groups, conditions, labels.
+"""GitHub's expression language: read, evaluate, and fold the parts whose values are known.
 
-Grammar and rules: "Evaluate expressions in workflows and actions" in GitHub's documentation.
+Grammar and rules: "Evaluate expressions in workflows and actions" in GitHub's documentation. Values are None, bool,
+int or float, str, list and dict.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from trackside.sandbox.actions import values
+from trackside.sandbox.actions.values import ExpressionError, truthy
+
+MAX_DEPTH = 50
+"""GitHub refuses deeper expressions."""
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>-?\d+(?:\.\d+)?)|'(?P<string>(?:[^']|'')*)'|(?P<name>[A-Za-z_][\w-]*)"
-    r"|(?P<operator>\|\||&&|==|!=|<=|>=|[<>!().,\[\]*]))"
+    r"\s*(?:(?P<number>[-+]?(?:0x[0-9a-fA-F]+|0o[0-7]+|(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)(?![\w.]))"
+    r"|'(?P<string>(?:[^']|'')*)'|(?P<name>[A-Za-z_][\w-]*)|(?P<operator>\|\||&&|==|!=|<=|>=|[<>!().,\[\]*]))"
 )
 _BINARY = {"||": 1, "&&": 2, "==": 3, "!=": 3, "<": 4, "<=": 4, ">": 4, ">=": 4}
-_LITERALS = {"true": True, "false": False, "null": None}
+_LITERALS: dict[str, Any] = {
+    "true": True,
+    "false": False,
+    "null": None,
+    "NaN": float("nan"),
+    "Infinity": float("inf"),
+}
+_STATUS = ("always", "success", "failure", "cancelled")
 
 
-class ExpressionError(ValueError):
-    """Not an expression of GitHub's language."""
+@dataclass(frozen=True)
+class Node:
+    """A literal, context, index, star, not, operator or call; `value` is its literal, name or operator."""
+
+    kind: str
+    value: Any = None
+    parts: tuple[Node, ...] = ()
 
 
-def render(text: str, contexts: Mapping[str, Any]) -> str:
-    """Replace every `${{ … }}` in a text by its value as a string."""
-    return re.sub(r"\$\{\{(.*?)\}\}", lambda found: to_text(evaluate(found[1], contexts)), text, flags=re.DOTALL)
-
-
-def value(text: Any, contexts: Mapping[str, Any]) -> Any:
-    """A YAML value: one whole expression keeps its type, text around it makes a string."""
-    if not isinstance(text, str):
-        return text
-    whole = re.fullmatch(r"\s*\$\{\{((?:(?!\}\}).)*)\}\}\s*", text, flags=re.DOTALL)
-    return evaluate(whole[1], contexts) if whole else render(text, contexts)
-
-
-def evaluate(text: str, contexts: Mapping[str, Any]) -> Any:
-    """The value of one expression. Raises ExpressionError."""
-    parser = _Parser(_tokens(text), contexts)
+def parse(text: str) -> Node:
+    """Read one expression, without its `${{ }}`. Raises ExpressionError."""
+    parser = _Parser(text)
     found = parser.expression(0)
     if parser.peek() is not None:
-        raise ExpressionError(f"unexpected {parser.peek()!r} in {text!r}")
+        raise ExpressionError(f"unexpected {parser.peek()} in {text.strip()!r}")
     return found
 
 
-def truthy(found: Any) -> bool:
-    return not (found is None or found is False or found == "" or (found == 0 and not isinstance(found, bool)))
+def evaluate(text: str, contexts: Mapping[str, Any]) -> Any:
+    """The value of one expression. Raises ExpressionError, also for an unknown context that is not reached."""
+    node = parse(text)
+    _check_names(node, contexts)
+    return _evaluate(node, contexts)
 
 
-def to_text(found: Any) -> str:
-    if found is None:
-        return ""
-    if isinstance(found, bool):
-        return "true" if found else "false"
-    if isinstance(found, float) and found.is_integer():
-        return str(int(found))
-    return "Object" if isinstance(found, dict) else "Array" if isinstance(found, list) else str(found)
+def value(text: Any, contexts: Mapping[str, Any]) -> Any:
+    """A YAML value: one whole expression keeps its type, text around it makes a string. Raises ExpressionError."""
+    if not isinstance(text, str):
+        return text
+    pieces = split(text)
+    if len(pieces) == 1 and pieces[0][0]:
+        return evaluate(pieces[0][1], contexts)
+    return "".join(values.to_text(evaluate(part, contexts)) if live else part for live, part in pieces)
 
 
-def _tokens(text: str) -> list[tuple[str, str]]:
-    tokens, place = [], 0
-    text = text.rstrip()
-    while place < len(text):
-        found = _TOKEN.match(text, place)
-        if found is None:
-            raise ExpressionError(f"cannot read {text[place : place + 20]!r}")
-        kind = str(found.lastgroup)
-        tokens.append((kind, found[kind]))
-        place = found.end()
-    return tokens
+def render(text: str, contexts: Mapping[str, Any]) -> str:
+    """Replace every `${{ … }}` in a text by its value as a string. Raises ExpressionError."""
+    return values.to_text(value(text, contexts))
+
+
+def condition(text: Any) -> Node:
+    """An `if:`, braces or not; without a status function it also asks for success(). Raises ExpressionError."""
+    pieces = split(text) if isinstance(text, str) else [(False, values.to_text(text))]
+    if any(live for live, _ in pieces) and len(pieces) > 1:
+        # Text around expressions makes a string, and one that is not empty holds.
+        node = Node("literal", "text")
+        status = any(_asks_status(parse(part)) for live, part in pieces if live)
+    else:
+        node = parse(pieces[0][1]) if pieces else Node("literal", "")
+        status = _asks_status(node)
+    return node if status else Node("operator", "&&", (Node("call", "success"), node))
+
+
+def holds(text: Any, contexts: Mapping[str, Any]) -> bool:
+    """Whether an `if:` lets a job run. Raises ExpressionError."""
+    node = condition(text)
+    _check_names(node, contexts)
+    return truthy(_evaluate(node, contexts))
+
+
+def asks_status(text: str) -> bool:
+    """Whether an `if:` calls always(), success(), failure() or cancelled(); False where it cannot be read."""
+    try:
+        return any(_asks_status(parse(part)) for live, part in split(text) if live or "${{" not in text)
+    except ExpressionError:
+        return False
+
+
+def _asks_status(node: Node) -> bool:
+    return (node.kind == "call" and node.value in _STATUS) or any(map(_asks_status, node.parts))
+
+
+def split(text: str) -> list[tuple[bool, str]]:
+    """The pieces of a text: (True, expression) for what stands in `${{ }}`, (False, text) for the rest."""
+    pieces: list[tuple[bool, str]] = []
+    place = 0
+    while (start := text.find("${{", place)) >= 0:
+        end, quoted = start + 3, False
+        while end < len(text) and (quoted or not text.startswith("}}", end)):
+            quoted ^= text[end] == "'"
+            end += 1
+        if end >= len(text):
+            raise ExpressionError(f"no closing }}}} in {text[start : start + 60]!r}")
+        pieces += [(False, text[place:start])] * (start > place) + [(True, text[start + 3 : end])]
+        place = end + 2
+    return pieces + [(False, text[place:])] * (place < len(text))
+
+
+def fold(text: str, contexts: Mapping[str, Any], *, bare: bool = False) -> str:
+    """Replace what is known by literals and keep the rest as expressions; a context may be `Partial`.
+
+    With `bare` the whole text is an expression, as in `if:`. What cannot be read stays as it is.
+    """
+    try:
+        if bare and "${{" not in text:
+            return _write(_fold(parse(text), contexts))
+        return "".join(
+            "${{ " + _write(_fold(parse(part), contexts)) + " }}" if live else part for live, part in split(text)
+        )
+    except ExpressionError:
+        return text
+
+
+class Partial(dict[str, Any]):
+    """A context of which only these members are known."""
+
+
+def _fold(node: Node, contexts: Mapping[str, Any]) -> Node:
+    known = _known(node, contexts)
+    if known:
+        return Node("literal", _evaluate(node, contexts))
+    return Node(node.kind, node.value, tuple(_fold(part, contexts) for part in node.parts))
+
+
+def _known(node: Node, contexts: Mapping[str, Any]) -> bool:
+    if node.kind == "context":
+        return node.value in contexts and not isinstance(contexts[node.value], Partial)
+    if node.kind == "index" and node.parts[0].kind == "context":
+        context = contexts.get(node.parts[0].value)
+        if isinstance(context, Partial):
+            key = node.parts[1]
+            return key.kind == "literal" and isinstance(key.value, str) and key.value.lower() in context
+    if node.kind == "call" and node.value in (*_STATUS, "hashfiles"):
+        return False
+    return all(_known(part, contexts) for part in node.parts)
+
+
+def _write(node: Node) -> str:
+    parts = [_write(part) for part in node.parts]
+    match node.kind:
+        case "literal":
+            return values.literal(node.value)
+        case "context":
+            return str(node.value)
+        case "index":
+            name = node.parts[1].value if node.parts[1].kind == "literal" else None
+            plain = isinstance(name, str) and re.fullmatch(r"[A-Za-z_][\w-]*", name, re.ASCII)
+            return f"{parts[0]}.{name}" if plain else f"{parts[0]}[{parts[1]}]"
+        case "star":
+            return f"{parts[0]}.*"
+        case "not":
+            return f"!{parts[0]}" if node.parts[0].kind != "operator" else f"!({parts[0]})"
+        case "operator":
+            return f"({parts[0]} {node.value} {parts[1]})"
+    return f"{node.value}({', '.join(parts)})"
+
+
+def _check_names(node: Node, contexts: Mapping[str, Any]) -> None:
+    if node.kind == "context" and node.value not in contexts:
+        raise ExpressionError(f"unrecognized named-value: '{node.value}'")
+    for part in node.parts:
+        _check_names(part, contexts)
+
+
+def _evaluate(node: Node, contexts: Mapping[str, Any]) -> Any:
+    match node.kind:
+        case "literal":
+            return node.value
+        case "context":
+            return contexts[node.value]
+        case "index":
+            return values.member(_evaluate(node.parts[0], contexts), _evaluate(node.parts[1], contexts))
+        case "star":
+            return values.members(_evaluate(node.parts[0], contexts))
+        case "not":
+            return not truthy(_evaluate(node.parts[0], contexts))
+        case "operator":
+            left = _evaluate(node.parts[0], contexts)
+            if node.value in ("&&", "||"):
+                return left if truthy(left) == (node.value == "||") else _evaluate(node.parts[1], contexts)
+            return values.compare(node.value, left, _evaluate(node.parts[1], contexts))
+    lazy: list[Callable[[], Any]] = [lambda part=part: _evaluate(part, contexts) for part in node.parts]  # type: ignore[misc]
+    return _status(node.value, contexts) if node.value in _STATUS else values.call(node.value, lazy)
+
+
+def _status(name: str, contexts: Mapping[str, Any]) -> bool:
+    """Reads `cancelled` and `results` (of all jobs before this one) that the caller puts into the contexts."""
+    results, stopped = contexts.get("results", ()), bool(contexts.get("cancelled"))
+    if name == "success":
+        return not stopped and all(result == "success" for result in results)
+    if name == "failure":
+        return not stopped and any(result == "failure" for result in results)
+    return name == "always" or stopped
 
 
 class _Parser:
-    """Precedence climbing that evaluates as it goes."""
+    """Precedence climbing."""
 
-    def __init__(self, tokens: list[tuple[str, str]], contexts: Mapping[str, Any]) -> None:
-        self.tokens, self.place, self.contexts = tokens, 0, contexts
+    def __init__(self, text: str) -> None:
+        self.tokens: list[tuple[str, str]] = []
+        self.place, self.depth = 0, 0
+        start, text = 0, text.rstrip()
+        while start < len(text):
+            found = _TOKEN.match(text, start)
+            if found is None:
+                raise ExpressionError(f"cannot read {text[start : start + 40].strip()!r}")
+            self.tokens.append((str(found.lastgroup), found[str(found.lastgroup)]))
+            start = found.end()
 
     def peek(self) -> tuple[str, str] | None:
         return self.tokens[self.place] if self.place < len(self.tokens) else None
 
     def take(self, *expected: str) -> tuple[str, str]:
         token = self.peek()
-        if token is None or (expected and token[1] not in expected):
-            raise ExpressionError(f"expected {' or '.join(expected) or 'more'}, found {token}")
+        if token is None or (expected and token not in [("operator", one) for one in expected]):
+            raise ExpressionError(f"expected {' or '.join(expected) or 'more'}, found {token and token[1]}")
         self.place += 1
         return token
 
-    def expression(self, floor: int) -> Any:
+    def expression(self, floor: int) -> Node:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise ExpressionError(f"an expression is deeper than {MAX_DEPTH}")
         left = self.unary()
         while (token := self.peek()) and token[0] == "operator" and _BINARY.get(token[1], 0) > floor:
             self.place += 1
-            right = self.expression(_BINARY[token[1]])
-            left = _combine(token[1], left, right)
+            left = Node("operator", token[1], (left, self.expression(_BINARY[token[1]])))
+        self.depth -= 1
         return left
 
-    def unary(self) -> Any:
-        if self.peek() == ("operator", "!"):
-            self.place += 1
-            return not truthy(self.unary())
-        return self.access(self.primary())
+    def unary(self) -> Node:
+        turns = 0
+        while self.peek() == ("operator", "!"):
+            self.place, turns = self.place + 1, turns + 1
+            if turns > MAX_DEPTH:
+                raise ExpressionError(f"an expression is deeper than {MAX_DEPTH}")
+        found = self.access(self.primary())
+        for _ in range(turns):
+            found = Node("not", None, (found,))
+        return found
 
-    def primary(self) -> Any:
+    def primary(self) -> Node:
         kind, text = self.take()
         if kind == "number":
-            return float(text) if "." in text else int(text)
+            return Node("literal", values.number(text))
         if kind == "string":
-            return text.replace("''", "'")
+            return Node("literal", text.replace("''", "'"))
         if kind == "name":
             if self.peek() == ("operator", "("):
-                return self.function(text.lower())
-            return _LITERALS[text] if text in _LITERALS else self.contexts.get(text)
+                return self.call(text.lower())
+            return Node("literal", _LITERALS[text]) if text in _LITERALS else Node("context", text.lower())
         if text == "(":
             found = self.expression(0)
             self.take(")")
             return found
         raise ExpressionError(f"unexpected {text!r}")
 
-    def access(self, found: Any) -> Any:
-        while (token := self.peek()) and token[1] in (".", "[") and token[0] == "operator":
-            self.place += 1
-            if token[1] == ".":
+    def access(self, found: Node) -> Node:
+        steps = 0
+        while (token := self.peek()) in (("operator", "."), ("operator", "[")):
+            self.place, steps = self.place + 1, steps + 1
+            if steps > MAX_DEPTH:
+                raise ExpressionError(f"an expression is deeper than {MAX_DEPTH}")
+            if self.peek() == ("operator", "*"):
+                self.place += 1
+                found = Node("star", None, (found,))
+            elif token == ("operator", "."):
                 kind, name = self.take()
-                key: Any = name
-                if kind == "operator" and name != "*":
+                if kind != "name":
                     raise ExpressionError(f"unexpected {name!r} after a dot")
+                found = Node("index", None, (found, Node("literal", name)))
             else:
-                key = self.expression(0)
+                found = Node("index", None, (found, self.expression(0)))
+            if token == ("operator", "["):
                 self.take("]")
-            found = _member(found, key)
         return found
 
-    def function(self, name: str) -> Any:
+    def call(self, name: str) -> Node:
         self.take("(")
-        arguments = []
+        given: list[Node] = []
         while self.peek() != ("operator", ")"):
-            arguments.append(self.expression(0))
-            if self.peek() == ("operator", ","):
-                self.place += 1
+            if given:
+                self.take(",")
+            given.append(self.expression(0))
         self.take(")")
-        return _call(name, arguments, self.contexts)
-
-
-def _member(found: Any, key: Any) -> Any:
-    if key == "*":
-        return list(found.values()) if isinstance(found, dict) else found
-    if isinstance(found, dict):
-        exact = found.get(str(key))
-        return (
-            exact if exact is not None else next((v for k, v in found.items() if k.lower() == str(key).lower()), None)
-        )
-    if isinstance(found, list):
-        if isinstance(key, int) and 0 <= key < len(found):
-            return found[key]
-        return [one.get(key) for one in found if isinstance(one, dict)] if isinstance(key, str) else None
-    return None
-
-
-def _number(found: Any) -> float:
-    """GitHub's coercion for comparisons: null 0, booleans 0 or 1, text as a JSON number (empty 0) or NaN."""
-    if found is None or isinstance(found, bool):
-        return float(bool(found))
-    if isinstance(found, int | float):
-        return float(found)
-    if isinstance(found, str):
-        try:
-            return float(found) if found.strip() else 0.0
-        except ValueError:
-            return float("nan")
-    return float("nan")
-
-
-def _combine(operator: str, left: Any, right: Any) -> Any:
-    if operator == "||":
-        return left if truthy(left) else right
-    if operator == "&&":
-        return right if truthy(left) else left
-    if isinstance(left, str) and isinstance(right, str):
-        pair: tuple[Any, Any] = (left.lower(), right.lower())
-    elif type(left) is type(right) and isinstance(left, dict | list):
-        pair = (id(left), id(right))
-    else:
-        pair = (_number(left), _number(right))
-    outcomes = {"==": pair[0] == pair[1], "!=": pair[0] != pair[1]}
-    if operator in outcomes:
-        return outcomes[operator]
-    return {"<": pair[0] < pair[1], "<=": pair[0] <= pair[1], ">": pair[0] > pair[1], ">=": pair[0] >= pair[1]}[
-        operator
-    ]
-
-
-def _call(name: str, given: list[Any], contexts: Mapping[str, Any]) -> Any:
-    """Functions; `success()` and its kin read `needs` and the `cancelled` flag that the caller puts there."""
-    results = [one.get("result") for one in (contexts.get("needs") or {}).values()]
-    stopped = bool(contexts.get("cancelled"))
-    match name, given:
-        case "always", []:
-            return True
-        case "cancelled", []:
-            return stopped
-        case "success", []:
-            return not stopped and all(result == "success" for result in results)
-        case "failure", []:
-            return not stopped and any(result == "failure" for result in results)
-        case "contains", [whole, part]:
-            if isinstance(whole, list):
-                return any(_combine("==", one, part) for one in whole)
-            return to_text(part).lower() in to_text(whole).lower()
-        case "startswith", [whole, part]:
-            return to_text(whole).lower().startswith(to_text(part).lower())
-        case "endswith", [whole, part]:
-            return to_text(whole).lower().endswith(to_text(part).lower())
-        case "format", [template, *values]:
-            return re.sub(
-                r"\{\{|\}\}|\{(\d+)\}",
-                lambda found: found[0][0] if found[1] is None else to_text(values[int(found[1])]),
-                template,
-            )
-        case "join", [items, *rest]:
-            separator = to_text(rest[0]) if rest else ","
-            return separator.join(map(to_text, items)) if isinstance(items, list) else to_text(items)
-        case "tojson", [found]:
-            return json.dumps(found, indent=2)
-        case "fromjson", [text]:
-            try:
-                return json.loads(to_text(text))
-            except ValueError as error:
-                raise ExpressionError(f"fromJSON: {error}") from error
-    raise ExpressionError(f"unknown function {name}({len(given)} arguments)")
+        values.check_call(name, len(given))
+        return Node("call", name, tuple(given))
