@@ -98,10 +98,11 @@ def commit(
     for file, text in files.items():
         mode = (modes or {}).get(file, "100644")
         data = text.encode() if isinstance(text, str) else text
+        named = file.encode("utf-8", "surrogateescape")
         if mode == "160000":
             stream.append(f"M {mode} {data.decode()} {file}\n".encode())
             continue
-        stream.append(f"M {mode} inline {file}\ndata {len(data)}\n".encode() + data + b"\n")
+        stream.append(f"M {mode} inline ".encode() + named + f"\ndata {len(data)}\n".encode() + data + b"\n")
     _GIT.run(["git", "-C", repo, "fast-import", "--quiet", "--force"], input=b"".join(stream))
     return _GIT.run(["git", "-C", repo, "rev-parse", name]).text.strip()
 

@@ -195,7 +195,7 @@ def test_rules_that_hold_for_all_facts() -> None:
             assert (check.conclusion is None) == (one.decision == "train")
             if one.decision == "reuse":
                 assert model.recorded is not None
-                assert model.recorded.source.head_repository in ("", REPO)
+                assert model.recorded.source.head_repository == REPO
                 assert not model.recorded.experiment
             assert len(comments) <= 1
             for comment in comments:

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
+import msgspec
 import pytest
 from plan_samples import FILES, MODEL, PROCESSES, TRAIN, commit, inputs, repository
 
@@ -228,6 +229,28 @@ def test_what_the_tree_lacks_is_named(repo: Path) -> None:
     files = {**without("src/train.py"), "params.yaml": "months: 3\ntrain: {lr: 1}\n"}
     del files["base.txt"]
     assert inputs(repo, files).missing == ("base.txt", "params.yaml:train.depth", "src/train.py")
+
+
+def test_odd_values_and_names_still_make_a_document(repo: Path) -> None:
+    odd = [
+        '"\\ud800"',
+        '"\\ud801"',
+        str(10**30),
+        str(10**30 + 1),
+        ".inf",
+        "!!binary aGk=",
+        "[1, {a: .nan}]",
+    ]
+    texts = [f"months: 3\ntrain: {{lr: {value}, depth: 1}}\n" for value in odd]
+    made = [inputs(repo, {**FILES, "params.yaml": text}) for text in texts]
+    assert len({one.digest for one in made}) == len(odd) == 7
+    for one in made:
+        msgspec.json.encode(one.params)
+    for path in ("a\udcff/dvc.yaml", "a\udcff/x.dvc"):
+        text = "stages: {x: {cmd: a}}" if path.endswith("yaml") else "outs: [{path: x, md5: abc}]"
+        with pytest.raises(ConfigError, match="not a usable path") as caught:
+            inputs(repo, {**FILES, path: text})
+        caught.value.render().encode()
 
 
 def test_imported_data_is_known_by_its_revision(repo: Path) -> None:

@@ -57,7 +57,7 @@ def _answers(facts: Facts, one: ModelFacts) -> bool:
     run, current = one.recorded, one.current
     if run is None or current is None:
         return False
-    own = run.source.head_repository in ("", facts.subject.repository) and not run.experiment
+    own = run.source.head_repository == facts.subject.repository and not run.experiment
     same = (run.model, run.input_digest, run.status) == (one.model.name, current.digest, "succeeded")
     # What the digest cannot see may have changed meanwhile, unless it is this very commit.
     fresh = not current.volatile or run.source.commit == facts.subject.commit

@@ -19,11 +19,11 @@ def inside(base: str, path: str, *, file: str) -> str:
     """`path`, which `file` gives relative to folder `base`, from the root; `.` is the root itself.
 
     Raises:
-        ConfigError: absolute, outside the repository, within `.git`, too long or with control characters.
+        ConfigError: absolute, outside the repository, within `.git`, too long, not UTF-8 or with control characters.
     """
-    if not path or len(path) > MAX_PATH or any(ord(character) < 32 for character in path):
-        raise ConfigError(f"not a usable path: {path[:100]!r}", file=file, link="pipelines.md")
     made = posixpath.normpath(posixpath.join(base, path))
+    if not path or len(made) > MAX_PATH or any(ord(c) < 32 or 0xD800 <= ord(c) <= 0xDFFF for c in made):
+        raise ConfigError(f"not a usable path: {made[:100]!r}", file=ascii(file)[1:-1], link="pipelines.md")
     if path.startswith(("/", "~")) or re.match(r"[A-Za-z]:[\\/]", path) or made == ".." or made.startswith("../"):
         raise ConfigError(
             f"{path!r} is outside the repository",

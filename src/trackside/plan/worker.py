@@ -324,9 +324,9 @@ def _tracked_by(path: str, data: Any) -> list[dict[str, Any]]:
 
 
 def plain(value: Any) -> Any:
-    """Values as JSON: dates as text, sets sorted, numbers that are not finite by name."""
+    """Values as JSON that any reader takes: dates as text, sets sorted, odd numbers and characters by name."""
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {plain(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, set | frozenset):
         return sorted((plain(item) for item in value), key=repr)
     if isinstance(value, list | tuple):
@@ -335,10 +335,11 @@ def plain(value: Any) -> Any:
         return str(value)
     if value is None or isinstance(value, bool):
         return value
-    for kind in (int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    return str(value)
+    if isinstance(value, int):
+        return int(value) if abs(value) < 2**63 else hex(value)
+    if isinstance(value, float):
+        return float(value)
+    return str(value).encode("utf-8", "backslashreplace").decode()
 
 
 def _answer(tree: GitTree, overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -347,7 +348,8 @@ def _answer(tree: GitTree, overrides: Mapping[str, Mapping[str, Any]]) -> dict[s
             return {"pipeline": plain(read_tree(tree, overrides))}
     except ConfigError as error:
         place = {"file": error.file, "line": error.line, "column": error.column}
-        return {"error": str(error), "remedy": error.remedy, "reason_code": error.reason_code, **place}
+        told = {"error": str(error), "remedy": error.remedy, "reason_code": error.reason_code, **place}
+        return {key: plain(value) for key, value in told.items()}
 
 
 def main() -> int:
