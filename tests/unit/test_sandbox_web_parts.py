@@ -54,7 +54,7 @@ REL = 'rel="nofollow noopener noreferrer"'
         ("![x](a.png)", 'src="/o/r/raw/main/a.png"'),
         ("# A b, c!\n# A b, c!", 'id="user-content-a-b-c-1"'),
         ("[x](#usage)", 'href="#user-content-usage"'),
-        ("<details><summary>s</summary>\n\n**b**\n\n</details>", "<details><summary>s</summary>\n<p><strong>b</strong></p>"),
+        ("<details><summary>s</summary>\n\n**b**\n\n</details>", "</summary>\n<p><strong>b</strong></p>\n</details>"),
         ("H<sub>2</sub>O <kbd>x</kbd> a<sup>2</sup>", "H<sub>2</sub>O <kbd>x</kbd> a<sup>2</sup>"),
         ('<p align="center"><img src="https://x.example/a.png" width="10"></p>', '<p align="center"><img src="https://x'),
         ("```mermaid\nA-->B\n```", '<pre class="mermaid"><code>A--&gt;B\n</code></pre>'),
@@ -91,7 +91,8 @@ def test_ansi(source: str, wanted: str) -> None:
 
 
 def test_log_is_split_into_steps_and_groups() -> None:
-    source = "before\n##[step]One\n##[group]G\nin\n##[endgroup]\nout\n::warning file=a%2Cb.py,line=2::careful%0Anow\n::add-mask::x\n"
+    source = "before\n##[step]One\n##[group]G\nin\n##[endgroup]\nout\n"
+    source += "::warning file=a%2Cb.py,line=2::careful%0Anow\n::add-mask::x\n"
     sections, dropped = logs.read(source)
     assert (dropped, [one.name for one in sections]) == (0, ["", "One"])
     titles = [(group.title, [str(line.html) for line in group.lines]) for group in sections[1].groups]

@@ -69,11 +69,12 @@ def fill(sandbox: Sandbox) -> dict[str, int | str]:
     files = {
         "README.md": readme,
         "train.py": b"print(1)\n",
-        "docs/chart.svg": b'<svg xmlns="http://www.w3.org/2000/svg" width="20" height="20"><rect width="20" height="20"/></svg>',
+        "docs/chart.svg": b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect/></svg>',
         "docs/notes.md": b"[up](../README.md)\n",
     }
     seed.repository(REPO, files, roles={"mallory": "read", "grace": "write"})
     octo = seed.person("octo")
+    hub.add_user("github-actions[bot]")
     ids: dict[str, int | str] = {}
     for name, change in {
         "ready": b"print(2)\n",
@@ -117,7 +118,8 @@ def _judge(sandbox: Sandbox, sha: str, conclusion: str, ids: dict[str, int | str
     state, now = sandbox.state, sandbox.hub.now()
     number = ids["check"] = state.next("id")
     state.put("check_run", REPO, number, {
-        "id": number, "name": "trackside / flights", "head_sha": sha, "external_id": "", "details_url": "", "app": "trackside",
+        "id": number, "name": "trackside / flights", "head_sha": sha, "external_id": "", "details_url": "",
+        "app": "trackside",
         "status": "completed", "conclusion": conclusion, "started_at": now, "completed_at": now,
         "output": {"title": "auc 0.74 (+0.03)", "summary": BODY, "text": "More **words**"},
         "annotations": [{"path": "train.py", "start_line": 1, "end_line": 1, "annotation_level": "warning",
@@ -125,7 +127,8 @@ def _judge(sandbox: Sandbox, sha: str, conclusion: str, ids: dict[str, int | str
     })  # fmt: skip
     number = state.next("id")
     state.put("status", REPO, number, {
-        "id": number, "sha": sha, "state": "pending", "context": "ci/other", "description": "waiting", "target_url": None,
+        "id": number, "sha": sha, "state": "pending", "context": "ci/other", "description": "waiting",
+        "target_url": None,
         "creator": "octo", "created_at": now,
     })  # fmt: skip
 
@@ -145,7 +148,8 @@ def _run(sandbox: Sandbox, ids: dict[str, int | str]) -> None:
     run = {
         "run_number": 1, "attempt": 1, "workflow_path": ".github/workflows/train.yml", "workflow_name": "Train",
         "event": "pull_request", "event_payload": {}, "head_branch": "work/ready", "head_sha": pull["head_sha"],
-        "sha": pull["head_sha"], "ref": "refs/pull/1/merge", "actor": "grace", "triggering_actor": "grace", "token_kind": "user",
+        "sha": pull["head_sha"], "ref": "refs/pull/1/merge", "actor": "grace", "triggering_actor": "grace",
+        "token_kind": "user",
         "display_title": "Make it ready", "concurrency_group": None, "inputs": {"model": "flights"}, "created_at": now,
         "started_at": now, "updated_at": now, "pull_numbers": [1],
     }  # fmt: skip
@@ -165,16 +169,17 @@ def _run(sandbox: Sandbox, ids: dict[str, int | str]) -> None:
         state.put("run", REPO, number, doc)
         job = ids[f"job_{conclusion or status}"] = state.next("id")
         log = f"runs/{number}/1-train/log.txt"
+        times = {"started_at": now, "completed_at": now}
         steps = [
-            {"number": 1, "name": "Set up", "status": "completed", "conclusion": "success", "started_at": now, "completed_at": now},
-            {"number": 2, "name": "Never", "status": "completed", "conclusion": "skipped", "started_at": now, "completed_at": now},
-            {"number": 3, "name": "Run trackside train", "status": status, "conclusion": conclusion, "started_at": now,
-             "completed_at": now},
-        ]  # fmt: skip
+            {"number": 1, "name": "Set up", "status": "completed", "conclusion": "success", **times},
+            {"number": 2, "name": "Never", "status": "completed", "conclusion": "skipped", **times},
+            {"number": 3, "name": "Run trackside train", "status": status, "conclusion": conclusion, **times},
+        ]
         state.put("job", REPO, job, {
             "id": job, "run_id": number, "attempt": 1, "name": "train (flights)", "key": "train", "status": status,
             "conclusion": conclusion, "labels": ["self-hosted", "gpu"], "runner_name": "box", "started_at": now,
-            "completed_at": now if conclusion else None, "permissions": {"contents": "read"}, "steps": steps, "log": log,
+            "completed_at": now if conclusion else None, "permissions": {"contents": "read"}, "steps": steps,
+            "log": log,
         })  # fmt: skip
         folder = (state.root / log).parent
         folder.mkdir(parents=True)

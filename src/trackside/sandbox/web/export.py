@@ -41,7 +41,7 @@ class _Copy:
     def __init__(self, site: Site, repo: str, out: Path) -> None:
         self.site, self.repo, self.out = site, repo, out
         self.files: dict[str, str] = {}
-        self.todo: deque[str] = deque()
+        self.todo: deque[tuple[str, Page | Raw]] = deque()
 
     def write(self) -> int:
         self.out.mkdir(parents=True, exist_ok=True)
@@ -53,8 +53,7 @@ class _Copy:
         for start in ("", "/pulls", "/pulls?state=all", "/actions", "/releases"):
             self.file_of(f"/{quote(self.repo)}{start}")
         while self.todo:
-            address = self.todo.popleft()
-            self._one(address)
+            self._one(*self.todo.popleft())
         return sum(name.endswith(".html") for name in self.files.values())
 
     def file_of(self, address: str) -> str | None:
@@ -79,18 +78,16 @@ class _Copy:
             self.files[key] = ""
             return None
         self.files[key] = _name(path.removeprefix(root), query, raw=isinstance(found, Raw))
-        self.todo.append(key)
+        self.todo.append((key, found))
         return self.files[key]
 
-    def _one(self, key: str) -> None:
-        path, _, query = key.partition("?")
-        found = self.site.get(path, dict(parse_qsl(query)), None, static=True)
+    def _one(self, key: str, found: Page | Raw) -> None:
         target = self.out / self.files[key]
         target.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(found, Raw):
             target.write_bytes(found.data)
-        elif isinstance(found, Page):
-            text = self.site.html(found, path, None, static=True)
+        else:
+            text = self.site.html(found, key.partition("?")[0], None, static=True)
             target.write_text(_TAG.sub(lambda tag: self._tag(tag[0], self.files[key]), text), encoding="utf-8")
 
     def _tag(self, tag: str, source: str) -> str:

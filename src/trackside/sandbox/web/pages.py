@@ -24,8 +24,9 @@ def start(ask: Ask) -> Page:
 
 
 def person(ask: Ask) -> Page:
-    """A user's repositories."""
-    user = ask.hub.state.get("user", "", ask.params["owner"])
+    """A user's repositories; apps stand below `/apps/`."""
+    name = f"{ask.params['app']}[bot]" if "app" in ask.params else ask.params["owner"]
+    user = ask.hub.state.get("user", "", name)
     if user is None:
         raise missing()
     docs = [doc for doc in ask.hub.state.list("repo", "") if doc["owner"] == user["login"] and _visible(ask, doc)]
@@ -157,6 +158,7 @@ def pulls(ask: Ask) -> Page:
 def compare(ask: Ask) -> Page:
     """The form that opens a pull request."""
     owner = ask.params["owner"]
+    base = ask.query.get("base") or ask.hub.repo(ask.repo)["default_branch"]
     heads = _branches(ask)
     for fork in ask.hub.state.list("repo", "", parent=ask.repo):
         if _visible(ask, fork):
@@ -165,8 +167,8 @@ def compare(ask: Ask) -> Page:
     data = {
         "heads": heads,
         "bases": _branches(ask),
-        "base": ask.query.get("base") or ask.hub.repo(ask.repo)["default_branch"],
-        "head": ask.query.get("head", "").removeprefix(f"{owner}:"),
+        "base": base,
+        "head": ask.query.get("head", "").removeprefix(f"{owner}:") or next((one for one in heads if one != base), ""),
     }
     return Page(template="compare.html.j2", title=f"Open a pull request · {ask.repo}", data=data, tab="pulls")
 
@@ -258,8 +260,12 @@ def check_run(ask: Ask) -> Page:
 def releases(ask: Ask) -> Page:
     """Published releases, newest first; drafts are for those who may write."""
     docs = [doc for doc in reversed(ask.hub.state.list("release", ask.repo)) if not doc["draft"] or _writes(ask)]
-    data = {"releases": [(doc, ask.hub.state.list("asset", ask.repo, release=doc["id"])) for doc in docs]}
+    data = {"releases": _with_assets(ask, docs), "one_only": False}
     return Page(template="releases.html.j2", title=f"Releases · {ask.repo}", data=data, tab="releases")
+
+
+def _with_assets(ask: Ask, docs: list[Doc]) -> list[tuple[Doc, list[Doc]]]:
+    return [(doc, ask.hub.state.list("asset", ask.repo, release=doc["id"])) for doc in docs]
 
 
 def _writes(ask: Ask) -> bool:
@@ -272,7 +278,7 @@ def release(ask: Ask) -> Page:
     docs = [doc for doc in docs if not doc["draft"] or _writes(ask)]
     if not docs:
         raise missing()
-    data = {"releases": [(docs[0], ask.hub.state.list("asset", ask.repo, release=docs[0]["id"]))]}
+    data = {"releases": _with_assets(ask, docs[:1]), "one_only": True}
     title = f"{docs[0]['name'] or docs[0]['tag_name']} · {ask.repo}"
     return Page(template="releases.html.j2", title=title, data=data, tab="releases")
 
@@ -283,6 +289,7 @@ TABLE = [
     for template, handler in {
         "/": start,
         "/{owner}": person,
+        "/apps/{app}": person,
         _R: home,
         _R + "/tree/{rest:path}": home,
         _R + "/blob/{rest:path}": blob,

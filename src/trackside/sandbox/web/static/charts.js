@@ -8,7 +8,12 @@
     securityLevel: "strict",
     suppressErrorRendering: true,
     theme: dark ? "dark" : "default",
-    themeVariables: { xyChart: { plotColorPalette: dark ? "#58a6ff, #f0883e, #3fb950, #db61a2" : "#0969da, #bc4c00, #1a7f37, #bf3989" } },
+    themeVariables: {
+      xyChart: {
+        backgroundColor: "transparent",
+        plotColorPalette: dark ? "#58a6ff, #f0883e, #3fb950, #db61a2" : "#0969da, #bc4c00, #1a7f37, #bf3989",
+      },
+    },
   });
   let number = 0;
   for (const block of document.querySelectorAll("pre.mermaid")) {
