@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import requests
+
 from conftest import ENV, user
 from sandbox_client import ALL, DISPATCHED, Api, StillClock, head_of, refused
 from trackside.sandbox.limits import Limits
@@ -159,7 +161,11 @@ def test_strict(tmp_path: Path) -> None:
         ]
         for method, path, body, query in wrong:
             refused(api(method, path, body, **query), 500, "violates GitHub's description")
-        assert len(strict.violations) >= len(wrong)
+        unnamed = requests.post(
+            f"{strict.url}/api/uploads/repos/o/r/releases/1/assets", data=b"x", timeout=10, headers=api.headers
+        )
+        refused(unnamed, 500, "Missing required query parameter: name")
+        assert len(strict.violations) >= len(wrong) + 1
         strict.violations.clear()
         strict.hub.emit("o/r", "push", {"ref": 1}, user("o"), ref="", sha="")
         assert any("webhook push" in one for one in strict.violations)

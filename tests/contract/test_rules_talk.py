@@ -116,6 +116,17 @@ def test_merge_refused(sandbox: Sandbox, repo: str, person: Api, number: int) ->
     refused(person("PUT", f"/pulls/{number}/merge", {}), 405, "not mergeable")
 
 
+def test_mergeable_later(sandbox: Sandbox, repo: str, person: Api, number: int) -> None:
+    sandbox.hub.mergeable_after = 2
+    try:
+        sandbox.seed.push(repo, "topic", {"t": b"newer\n"}, "m", "ada")
+        looks = [person("GET", f"/pulls/{number}").json() for _ in range(4)]
+        assert [one["mergeable"] for one in looks] == [None, None, True, True]
+        assert [bool(one["merge_commit_sha"]) for one in looks] == [False, False, True, True]
+    finally:
+        sandbox.hub.mergeable_after = 0
+
+
 def test_conflict(sandbox: Sandbox, repo: str, person: Api, number: int) -> None:
     assert person("GET", f"/pulls/{number}").json()["mergeable"] is True
     sandbox.seed.push(repo, "main", {"t": b"other\n"}, "conflicting", "ada")

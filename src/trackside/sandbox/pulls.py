@@ -16,6 +16,9 @@ from trackside.sandbox.state import Doc
 class Pulls(Conversation):
     """`refs/pull/N/head` and `refs/pull/N/merge` are real refs; there is no merge ref while head and base conflict."""
 
+    mergeable_after = 0
+    """How many looks at a pull request answer `mergeable: null` after its head or base moved."""
+
     def open_pull(
         self, repo: str, *, title: str, head: str, base: str, actor: Doc, body: str = "", draft: bool = False
     ) -> int:
@@ -83,6 +86,7 @@ class Pulls(Conversation):
         bare.update_ref(f"refs/pull/{number}/head", head_sha)
         tree = bare.merge_tree(base_sha, head_sha)
         pull |= {"head_sha": head_sha, "base_sha": base_sha, "mergeable": tree is not None, "merge_commit_sha": None}
+        pull["unknown_for"] = self.mergeable_after
         if tree is None:
             bare.delete_ref(f"refs/pull/{number}/merge")
         else:

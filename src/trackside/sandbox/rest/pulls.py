@@ -50,7 +50,14 @@ def create_pull(call: Call) -> Reply:
 
 @route("GET", _P + "/{pull_number}", _READ)
 def get_pull(call: Call) -> Reply:
-    return Reply(body=show.pull(call.hub, call.repo, call.number("pull_number")))
+    number = call.number("pull_number")
+    with call.hub.lock:
+        doc = call.hub.pull(call.repo, number)
+        left = doc.get("unknown_for", 0)
+        if left:
+            call.hub.state.put("pull", call.repo, number, doc | {"unknown_for": left - 1})
+    unknown = {"mergeable": None, "rebaseable": None, "mergeable_state": "unknown", "merge_commit_sha": None}
+    return Reply(body=show.pull(call.hub, call.repo, number) | (unknown if left else {}))
 
 
 @route("PATCH", _P + "/{pull_number}", _WRITE)
