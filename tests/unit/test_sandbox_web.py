@@ -95,6 +95,14 @@ def test_pages_load_nothing_from_elsewhere(filled) -> None:
             assert not address.startswith("//"), (path, address)
 
 
+def test_first_commit_shows_all_its_files_as_added(filled) -> None:
+    sandbox, _ = filled
+    first = sandbox.hub.bare(REPO).git("rev-list", "--max-parents=0", "refs/heads/main").text.split()[0]
+    page = ask(sandbox, f"/{REPO}/commit/{first}").text
+    assert "4 changed files" in page
+    assert '<span class="mark">+</span>print(1)' in page
+
+
 def test_what_is_missing_is_404(filled) -> None:
     sandbox, _ = filled
     bad = ["/nobody", "/octo/none", "/pull/99", "/pull/x", "/commit/0000", "/blob/main/none", "/runs/1", "/tree/none"]

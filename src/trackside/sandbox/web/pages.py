@@ -125,7 +125,7 @@ def commit(ask: Ask) -> Page:
     if sha is None:
         raise missing()
     info = bare.commit(sha)
-    empty = bare.git("hash-object", "-w", "-t", "tree", "--stdin", data=b"").text.strip()
+    empty = bare.git("hash-object", "-t", "tree", "--stdin", data=b"").text.strip()
     files, count = look.diff(bare, info.parents[0] if info.parents else empty, sha)
     data = {"info": info, "files": files, "count": count, "checks": look.checks(ask.hub, ask.repo, sha)}
     title = f"{info.message.splitlines()[0] if info.message else sha[:7]} · {ask.repo}"
