@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import bisect
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from markupsafe import Markup, escape
 
@@ -35,12 +37,16 @@ def grid(plot: Plot, points: int = POINTS) -> Grid | None:
     if not series:
         return None
     start, end = min(one.x[0] for one in series), max(one.x[-1] for one in series)
-    if not end > start:
+    if not end > start or not math.isfinite(end - start):
         return None
     x = [start + (end - start) * index / (points - 1) for index in range(points)]
     lines = [(one.name, [_at(one, place) for place in x]) for one in series]
     known = [value for _, line in lines for value in line if value is not None]
+    if not known:
+        return None
     low, high = min(known), max(known)
+    if not math.isfinite(high - low):
+        return None
     if low >= 0 and high <= 1:
         low, high = (0.0, 1.0) if high - low > 0.4 else (low, high)
     if high <= low:
@@ -59,7 +65,10 @@ def _at(series: Series, place: float) -> float | None:
     if right == 0:
         return series.y[0]
     x0, x1, y0, y1 = series.x[right - 1], series.x[right], series.y[right - 1], series.y[right]
-    return y0 if x1 <= x0 else y0 + (y1 - y0) * min(1.0, max(0.0, (place - x0) / (x1 - x0)))
+    if x1 <= x0:
+        return y0
+    share = min(1.0, max(0.0, (place - x0) / (x1 - x0)))
+    return y0 * (1 - share) + y1 * share
 
 
 def mermaid(plot: Plot) -> str:
@@ -158,9 +167,10 @@ def svg(plot: Plot, width: int = 420, height: int = 260) -> Markup:
 
 
 def _plain(value: float) -> str:
-    """A number that Mermaid reads: no exponent, four significant digits after small differences."""
-    made = f"{value:.4f}" if abs(value) < 1000 else f"{value:.1f}"
-    return made.rstrip("0").rstrip(".") if "." in made else made
+    """A number as Mermaid reads it: five significant digits, never an exponent."""
+    made = format(Decimal(f"{value:.5g}"), "f")
+    made = made.rstrip("0").rstrip(".") if "." in made else made
+    return "0" if made in ("-0", "") else made
 
 
 def shown(plots: Sequence[Plot]) -> list[Plot]:
