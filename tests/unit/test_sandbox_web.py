@@ -61,13 +61,13 @@ def paths(ids: dict[str, int]) -> list[str]:
     lists = ["", "/pulls", "/pulls?state=closed", "/pulls?state=all", "/pulls?state=%3Cb%3E", "/compare", "/releases"]
     lists += ["/actions", "/actions?workflow=Train+success", "/releases/tag/flights/v1", f"/runs/{ids['check']}"]
     files = [
-        "/tree/work/ready",
+        "/tree/try/ready",
         "/tree/main/docs",
         "/blob/main/README.md",
-        "/blob/work/ready/train.py",
+        "/blob/try/ready/train.py",
         "/raw/main/train.py",
     ]
-    files += ["/blob/main/docs/chart.svg", "/blob/work/ready/bin", f"/actions/runs/{ids['run_success']}/attempts/1"]
+    files += ["/blob/main/docs/chart.svg", "/blob/try/ready/bin", f"/actions/runs/{ids['run_success']}/attempts/1"]
     inside = [f"/{REPO}{one}" for one in [*lists, *files, *tabs, *runs, *jobs]]
     return ["/", "/octo", "/mallory", "/apps/github-actions", *inside]
 

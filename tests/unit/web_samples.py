@@ -84,11 +84,11 @@ def fill(sandbox: Sandbox) -> dict[str, int | str]:
         "draft": b"6\n",
     }.items():
         path = "train.py" if name != "merged" else "other.py"
-        seed.push(REPO, f"work/{name}", {path: change}, f"Try {name}", "grace")
+        seed.push(REPO, f"try/{name}", {path: change}, f"Try {name}", "grace")
         ids[name] = hub.open_pull(
             REPO,
             title=f"Make it {name}",
-            head=f"work/{name}",
+            head=f"try/{name}",
             base="main",
             actor=seed.person("grace"),
             body=BODY,
@@ -101,7 +101,7 @@ def fill(sandbox: Sandbox) -> dict[str, int | str]:
     )
     for text in ("/trackside train", BODY):
         ids["comment"] = hub.add_comment(REPO, int(ids["ready"]), text, seed.person("mallory"))["id"]
-    seed.push(REPO, "work/ready", {"train.py": b"print(22)\n", "bin": b"\0\1\2"}, "Second try\n\nWith words", "grace")
+    seed.push(REPO, "try/ready", {"train.py": b"print(22)\n", "bin": b"\0\1\2"}, "Second try\n\nWith words", "grace")
     hub.merge_pull(REPO, int(ids["merged"]), octo)
     hub.set_state(REPO, int(ids["closed"]), "closed", octo)
     hub.set_labels(REPO, int(ids["ready"]), ["trackside:queued"], octo)
@@ -147,7 +147,7 @@ def _run(sandbox: Sandbox, ids: dict[str, int | str]) -> None:
     pull = hub.pull(REPO, int(ids["ready"]))
     run = {
         "run_number": 1, "attempt": 1, "workflow_path": ".github/workflows/train.yml", "workflow_name": "Train",
-        "event": "pull_request", "event_payload": {}, "head_branch": "work/ready", "head_sha": pull["head_sha"],
+        "event": "pull_request", "event_payload": {}, "head_branch": "try/ready", "head_sha": pull["head_sha"],
         "sha": pull["head_sha"], "ref": "refs/pull/1/merge", "actor": "grace", "triggering_actor": "grace",
         "token_kind": "user",
         "display_title": "Make it ready", "concurrency_group": None, "inputs": {"model": "flights"}, "created_at": now,
