@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
+import sys
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,6 +23,7 @@ from trackside.documents.report import Plot, Report, Series
 from trackside.documents.run import Metric, Run
 from trackside.report import charts, escape
 from trackside.report.build import build_report
+from trackside.report.environment import builtin
 from trackside.report.local import write
 from trackside.report.render import COMMENT_LIMIT, render_comment, render_html, render_json, render_summary
 
@@ -253,6 +256,37 @@ def test_mermaid_lines_have_the_same_points() -> None:
     assert charts.legend(plot) == "grey: baseline · blue: this run"
 
 
+points = st.lists(st.tuples(*[st.floats(allow_nan=False, allow_infinity=False)] * 2), min_size=2, max_size=12)
+
+
+@given(points, points)
+@settings(max_examples=150, deadline=None)
+def test_any_numbers_can_be_drawn(first: list[tuple[float, float]], second: list[tuple[float, float]]) -> None:
+    series = [
+        Series(name=name, x=[x for x, _ in sorted(side)], y=[y for _, y in sorted(side)])
+        for name, side in (("baseline", first), ("this run", second))
+    ]
+    plot = Plot(title="t", kind="line", x_label="x", y_label="y", series=series)
+    for line in charts.mermaid(plot).splitlines()[2:]:
+        for figure in re.sub(r'"[^"]*"', "", line).replace("-->", " ").replace("[", " ").replace("]", " ").split():
+            assert re.fullmatch(r"-?\d+(\.\d+)?,?|line|title|[xy]-axis", figure), line
+    assert "nan" not in charts.svg(plot)
+    assert "inf" not in charts.svg(plot)
+    head, body = charts.table(plot)
+    assert all(len(row) == len(head) for row in body)
+
+
+def test_the_core_set_is_enough() -> None:
+    """Publishing runs where neither numpy nor DVC is installed."""
+    program = (
+        "import sys; import trackside.report.publish, trackside.report.reuse, trackside.report.local; "
+        "print([name for name in ('numpy', 'scipy', 'pyarrow', 'dvc', 'pandas', 'github') if name in sys.modules])"
+    )
+    env = {"PYTHONPATH": str(Path(__file__).parents[2] / "src"), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_an_experiment_offers_the_change() -> None:
     body = render_comment(report_of(experiment()), config=CONFIG)
     assert "```diff\n train:\n-  learning_rate: 0.1\n+  learning_rate: 0.05\n-  trees: 200\n+  trees: 600\n```" in body
@@ -331,3 +365,10 @@ def test_formats_without_github() -> None:
     assert write(report, "html").startswith("<!doctype html>")
     assert write(report, "md").startswith("<!-- trackside:report model=delay -->")
     assert from_builtins(Report, msgspec.json.decode(render_json(report))) == report
+
+
+def test_the_documented_blocks_are_those_of_the_templates() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "templates.md").read_text(encoding="utf-8")
+    documented = re.findall(r"^\| `(\w+)` \|", text, flags=re.MULTILINE)
+    assert documented == re.findall(r"{% block (\w+) %}", builtin("report.md.j2"))
+    assert sorted([*documented, "style"]) == sorted(re.findall(r"{% block (\w+) %}", builtin("report.html.j2")))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -16,6 +15,8 @@ from trackside.report import text
 from trackside.report.escape import title
 
 POINTS = 21
+LARGEST = 1e15
+"""Figures beyond this are no metrics; nothing is drawn."""
 COLOURS = {"baseline": "#8c959f", "this run": "#0969da"}
 NAMES = {"baseline": "grey", "this run": "blue"}
 OTHER = "#bf8700"
@@ -37,7 +38,7 @@ def grid(plot: Plot, points: int = POINTS) -> Grid | None:
     if not series:
         return None
     start, end = min(one.x[0] for one in series), max(one.x[-1] for one in series)
-    if not end > start or not math.isfinite(end - start):
+    if not end - start > 1e-9 * max(abs(start), abs(end)) or max(abs(start), abs(end)) > LARGEST:
         return None
     x = [start + (end - start) * index / (points - 1) for index in range(points)]
     lines = [(one.name, [_at(one, place) for place in x]) for one in series]
@@ -45,12 +46,13 @@ def grid(plot: Plot, points: int = POINTS) -> Grid | None:
     if not known:
         return None
     low, high = min(known), max(known)
-    if not math.isfinite(high - low):
+    size = max(abs(low), abs(high))
+    if size > LARGEST:
         return None
     if low >= 0 and high <= 1:
         low, high = (0.0, 1.0) if high - low > 0.4 else (low, high)
-    if high <= low:
-        low, high = low - 0.5, high + 0.5
+    if high - low <= 1e-9 * size or size < 1 / LARGEST:
+        low, high = low - max(0.5, size / 2), high + max(0.5, size / 2)
     return Grid(x=x, lines=lines, low=low, high=high)
 
 
