@@ -35,10 +35,10 @@ def main(origin: str, root: str, phase: str, number: str, at: str) -> int:
 
         setattr(owner, name, counted)
 
+    lab = Lab.open(Path(origin), Path(root))
     before(Processes, "run")
     before(Processes, "spawn")
     before(state, "write")
-    lab = Lab.open(Path(origin), Path(root))
     try:
         lab.phase(phase)
     except TracksideError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
@@ -192,6 +193,17 @@ class Lab:
         """Stages whose command really ran, in order."""
         log = self.job.workspace / "executed.log"
         return log.read_text().split() if log.is_file() else []
+
+
+def alive(mark: str) -> list[int]:
+    """Processes with `mark` on their command line."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if mark.encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+    return found
 
 
 class _Lines(io.StringIO):
