@@ -55,3 +55,19 @@ class StillClock:
 
     def sleep(self, seconds: float) -> None:
         self.at += timedelta(seconds=seconds)
+
+
+def add_run(sandbox: Sandbox, repo: str, **fields: Any) -> int:
+    """A run document as the dispatcher writes it."""
+    run_id = sandbox.state.next("id")
+    now = sandbox.hub.now()
+    doc = {
+        "id": run_id, "run_number": 1, "attempt": 1, "workflow_path": ".github/workflows/train.yml",
+        "workflow_name": "Train", "event": "workflow_dispatch", "event_payload": {}, "head_branch": "main",
+        "head_sha": sandbox.hub.default_tip(repo)[1], "ref": "refs/heads/main", "actor": "ada",
+        "triggering_actor": "ada", "token_kind": "user", "display_title": "train delay", "status": "completed",
+        "conclusion": "success", "concurrency_group": None, "inputs": {}, "created_at": now, "started_at": now,
+        "updated_at": now, "pull_numbers": [],
+    }  # fmt: skip
+    sandbox.state.put("run", repo, run_id, doc | fields)
+    return run_id

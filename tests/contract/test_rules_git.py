@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import requests
 
 from conftest import user
-from sandbox_client import DISPATCHED, Api, listen, refused
+from sandbox_client import DISPATCHED, Api, add_run, listen, refused
 from trackside.sandbox.server import Sandbox
 
 
@@ -92,18 +92,14 @@ def test_dispatch_refused(sandbox: Sandbox, repo: str, job: Api) -> None:
 
 
 def test_runs_ended_or_not(sandbox: Sandbox, repo: str, job: Api) -> None:
-    now = sandbox.hub.now()
-    common = {
-        "run_number": 1, "attempt": 1, "workflow_path": ".github/workflows/a.yml", "workflow_name": "A",
-        "event": "push", "head_branch": "main", "head_sha": sandbox.hub.default_tip(repo)[1], "actor": "ada",
-        "triggering_actor": "ada", "display_title": "A", "created_at": now, "started_at": now, "updated_at": now,
-    }  # fmt: skip
-    for number, (status, conclusion) in enumerate([("completed", "success"), ("in_progress", None)], 900_001):
-        sandbox.state.put("run", repo, number, common | {"id": number, "status": status, "conclusion": conclusion})
-    refused(job("POST", "/actions/runs/900001/cancel"), 409, "Cannot cancel a workflow run that is completed")
-    refused(job("POST", "/actions/runs/900002/rerun"), 403, "already running")
-    refused(job("POST", "/actions/runs/900002/cancel"), 409, "No workflow runner")
-    refused(job("POST", "/actions/runs/900003/cancel"), 404)
+    ended = add_run(sandbox, repo)
+    running = add_run(sandbox, repo, status="in_progress", conclusion=None)
+    refused(job("POST", f"/actions/runs/{ended}/cancel"), 409, "Cannot cancel a workflow run that is completed")
+    refused(job("POST", f"/actions/runs/{running}/rerun"), 403, "already running")
+    refused(job("POST", f"/actions/runs/{running}/rerun-failed-jobs"), 403, "already running")
+    refused(job("POST", f"/actions/runs/{running}/cancel"), 409, "No workflow runner")
+    refused(job("POST", "/actions/runs/900000003/cancel"), 404)
+    sandbox.state.delete("run", repo, running)
 
 
 def test_big_files(sandbox: Sandbox, repo: str, person: Api) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import zipfile
-from typing import Any
 
 import pytest
 import requests
 from github.Repository import Repository
 
 from conftest import github_client
-from sandbox_client import ALL
+from sandbox_client import ALL, add_run
 from trackside.sandbox.server import Sandbox
 
 WORKFLOW = b"""
@@ -33,22 +32,6 @@ def job(sandbox: Sandbox, repo: str) -> Repository:
 
 def push(sandbox: Sandbox, repo: str, branch: str, files: dict[str, bytes | None], login: str = "ada") -> str:
     return sandbox.seed.push(repo, branch, files, f"Change {branch}", login)
-
-
-def add_run(sandbox: Sandbox, repo: str, **fields: Any) -> int:
-    """A run document as the dispatcher writes it."""
-    run_id = sandbox.state.next("id")
-    now = sandbox.hub.now()
-    doc = {
-        "id": run_id, "run_number": 1, "attempt": 1, "workflow_path": ".github/workflows/train.yml",
-        "workflow_name": "Train", "event": "workflow_dispatch", "event_payload": {}, "head_branch": "main",
-        "head_sha": sandbox.hub.default_tip(repo)[1], "ref": "refs/heads/main", "actor": "ada",
-        "triggering_actor": "ada", "token_kind": "user", "display_title": "train delay", "status": "completed",
-        "conclusion": "success", "concurrency_group": None, "inputs": {}, "created_at": now, "started_at": now,
-        "updated_at": now, "pull_numbers": [],
-    }  # fmt: skip
-    sandbox.state.put("run", repo, run_id, doc | fields)
-    return run_id
 
 
 def test_workflows_runs_jobs_logs_and_artifacts(sandbox: Sandbox, repo: str, job: Repository) -> None:
@@ -99,6 +82,7 @@ def test_workflows_runs_jobs_logs_and_artifacts(sandbox: Sandbox, repo: str, job
     packed = requests.get(listed[0].archive_download_url, headers={"Authorization": f"token {token}"}, timeout=10)
     assert zipfile.ZipFile(io.BytesIO(packed.content)).read("run.json") == b"{}"
     assert not run.cancel()  # 409: it has ended
+    sandbox.state.delete("run", repo, waiting)
 
 
 def test_dispatch(sandbox: Sandbox, repo: str, job: Repository) -> None:
@@ -117,7 +101,7 @@ def test_dispatch(sandbox: Sandbox, repo: str, job: Repository) -> None:
     assert (details.status_code, details.json()["workflow_run_id"]) == (200, seen[1].run_id)
     refused = [
         ({"ref": "main", "inputs": {}}, "Required input 'model' not provided"),
-        ({"ref": "main", "inputs": {"model": "x", "odd": "y"}}, "Unexpected inputs provided: ['odd']"),
+        ({"ref": "main", "inputs": {"model": "x", "odd": "y"}}, 'Unexpected inputs provided: ["odd"]'),
         ({"ref": "main", "inputs": {"model": "x", "size": "huge"}}, "Provided value 'huge' for input 'size'"),
         ({"ref": "gone", "inputs": {"model": "x"}}, "No ref found for: gone"),
     ]

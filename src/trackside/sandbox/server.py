@@ -98,7 +98,7 @@ class Sandbox:
 
     @property
     def dispatcher(self) -> Any:
-        """Runs workflows: needs `cancel(repo, run_id)`, `rerun(repo, run_id, failed_only)` and `stop()`."""
+        """Runs workflows: needs `cancel(repo, run_id)`, `rerun(repo, run_id, failed_only, actor)` and `stop()`."""
         return self.desk.dispatcher
 
     @dispatcher.setter

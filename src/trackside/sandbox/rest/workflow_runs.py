@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from trackside.sandbox.actions import workflow as flow
+from trackside.sandbox.actions.inputs import validate_inputs
+from trackside.sandbox.core import author
 from trackside.sandbox.problem import Problem, not_found
 from trackside.sandbox.rest.route import Call, Reply, route
 from trackside.sandbox.state import Doc
@@ -32,18 +34,21 @@ def _workflows(call: Call) -> list[Doc]:
     for entry in bare.tree(f"{ref}:{FOLDER}"):
         if entry.type == "blob" and entry.path.endswith((".yml", ".yaml")):
             path = f"{FOLDER}/{entry.path}"
-            found.append(call.hub.workflow(call.repo, path) | {"name": _source(call, ref, path).get("name") or path})
+            found.append(call.hub.workflow(call.repo, path) | {"name": _name(call, ref, path)})
     return found
 
 
-def _source(call: Call, rev: str, path: str) -> dict[Any, Any]:
-    """A workflow file as a mapping; empty where it is not one."""
-    data = call.hub.bare(call.repo).file(rev, path)
+def _source(call: Call, rev: str, path: str) -> Doc:
+    """A workflow file as data. Raises ValueError where it is none."""
+    return flow.parse((call.hub.bare(call.repo).file(rev, path) or b"").decode("utf-8", "replace"))
+
+
+def _name(call: Call, rev: str, path: str) -> str:
+    """What a workflow calls itself; its path where it does not say or cannot be read."""
     try:
-        loaded = yaml.safe_load(data) if data is not None else None
-    except yaml.YAMLError:
-        loaded = None
-    return loaded if isinstance(loaded, dict) else {}
+        return str(_source(call, rev, path).get("name") or path)
+    except ValueError:
+        return path
 
 
 def _workflow(call: Call) -> Doc:
@@ -72,7 +77,11 @@ def dispatch(call: Call) -> Reply:
     rev = call.hub.commit_of(call.repo, ref)
     if rev is None:
         raise Problem(422, f"No ref found for: {ref}")
-    inputs = check_inputs(_source(call, rev, path), call.fields.get("inputs") or {})
+    given = {name: _text(value) for name, value in (call.fields.get("inputs") or {}).items()}
+    try:
+        inputs = validate_inputs(_source(call, rev, path), given)
+    except ValueError as error:
+        raise Problem(422, str(error)) from None
     run_id = call.hub.dispatch(call.repo, path, ref, inputs, call.actor)
     if not call.fields.get("return_run_details"):
         return Reply(status=204)
@@ -84,28 +93,9 @@ def dispatch(call: Call) -> Reply:
     return Reply(body=details)
 
 
-def check_inputs(source: dict[Any, Any], given: dict[str, Any]) -> dict[str, str]:
-    """The inputs of a dispatch as text, defaults filled in, checked against the workflow file. Raises Problem 422."""
-    triggers = source.get("on", source.get(True))  # YAML 1.1 reads the key `on` as true
-    names = [triggers] if isinstance(triggers, str) else list(triggers or [])
-    if "workflow_dispatch" not in names:
-        raise Problem(422, "Workflow does not have 'workflow_dispatch' trigger")
-    trigger = triggers.get("workflow_dispatch") if isinstance(triggers, dict) else None
-    declared: dict[str, Any] = (trigger or {}).get("inputs") or {}
-    odd = sorted(set(given) - set(declared))
-    if odd:
-        raise Problem(422, f"Unexpected inputs provided: {odd}")
-    made = {}
-    for name, about in declared.items():
-        value = given.get(name, (about or {}).get("default", ""))
-        text = str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
-        if (about or {}).get("required") and not text:
-            raise Problem(422, f"Required input '{name}' not provided")
-        choices = [str(one) for one in (about or {}).get("options") or []]
-        if (about or {}).get("type") == "choice" and text not in choices:
-            raise Problem(422, f"Provided value '{text}' for input '{name}' not in the list of allowed values")
-        made[name] = text
-    return made
+def _text(value: Any) -> str:
+    """An input as text: JSON's own booleans and numbers are taken too."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 @route("GET", _A + "/runs", _READ)
@@ -176,8 +166,7 @@ def _again(call: Call, *, failed_only: bool) -> Reply:
     run = call.doc("run", "run_id")
     if run["status"] != "completed":
         raise Problem(403, "The workflow run is already running")
-    only = {"failed_only": True} if failed_only else {}
-    _dispatcher(call).rerun(call.repo, run["id"], **only)
+    _dispatcher(call).rerun(call.repo, run["id"], failed_only, author(call.actor))
     return Reply(status=201, body={})
 
 
