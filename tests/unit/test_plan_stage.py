@@ -525,36 +525,47 @@ def forged_merge(place: Place, asked: dict[str, str]) -> None:
     bare.update_ref("refs/heads/forged", asked["commit"])
 
 
-def put(**values: str) -> Edit:
-    return lambda place, asked: asked.update({key.replace("_", "-"): value for key, value in values.items()})
-
-
 REFUSED: dict[str, tuple[Edit, str]] = {
     "newer push": (push_again, "head_moved"),
     "closed": (close, "pull_closed"),
     "policy changed meanwhile": (other_policy, "digest_mismatch"),
-    "digest made up": (put(input_digest="sha256:" + "0" * 64), "digest_mismatch"),
-    "another pull request": (put(pull_request="99999"), "identity_mismatch"),
-    "pull request not a number": (put(pull_request="1; id"), "identity_mismatch"),
-    "head not a SHA": (put(head_commit="main"), "identity_mismatch"),
-    "commit not a SHA": (put(commit="--upload-pack=x"), "identity_mismatch"),
-    "another head repository": (put(head_repository="mallory/flights"), "identity_mismatch"),
-    "another base": (put(base_commit="1" * 40), "identity_mismatch"),
-    "no commit": (put(commit=""), "identity_mismatch"),
     "not the merge": (forged_merge, "identity_mismatch"),
-    "no pull request, but its commit": (put(pull_request=""), "identity_mismatch"),
-    "no pull request, unknown branch": (put(pull_request="", branch="nope"), "identity_mismatch"),
 }
+CLAIMS: list[tuple[dict[str, str], str]] = [
+    ({"input-digest": "sha256:" + "0" * 64}, "digest_mismatch"),
+    ({"pull-request": "99999"}, "identity_mismatch"),
+    ({"pull-request": "1; id"}, "identity_mismatch"),
+    ({"head-commit": "main"}, "identity_mismatch"),
+    ({"head-commit": ""}, "head_moved"),
+    ({"commit": "--upload-pack=x"}, "identity_mismatch"),
+    ({"commit": ""}, "identity_mismatch"),
+    ({"head-repository": "mallory/flights"}, "identity_mismatch"),
+    ({"base-commit": "1" * 40}, "identity_mismatch"),
+    ({"base-commit": ""}, "identity_mismatch"),
+    ({"pull-request": ""}, "identity_mismatch"),
+    ({"pull-request": "", "branch": "nope"}, "identity_mismatch"),
+    ({"pull-request": "", "branch": "../../pulls/1"}, "identity_mismatch"),
+]
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_false_claim_is_refused(place: Place, name: str) -> None:
+def test_what_is_no_longer_so_is_refused(place: Place, name: str) -> None:
     edit, code = REFUSED[name]
     asked = _inputs(place)
     edit(place, asked)
     with pytest.raises(Refused) as caught:
         admit(asked, place.ports(), actor="github-actions[bot]")
     assert caught.value.reason_code == code
+
+
+def test_every_false_claim_is_refused(place: Place) -> None:
+    asked, ports = _inputs(place), place.ports()
+    for claim, code in CLAIMS:
+        with pytest.raises(Refused) as caught:
+            admit({**asked, **claim}, ports, actor="github-actions[bot]")
+        assert caught.value.reason_code == code, claim
+    print(f"{len(CLAIMS)} claims")
+    assert len(CLAIMS) == 13
 
 
 def test_a_commit_that_nobody_has_is_not_found(place: Place) -> None:

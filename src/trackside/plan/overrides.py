@@ -12,7 +12,7 @@ from trackside.errors import ConfigError
 
 DEFAULT_FILE = "params.yaml"
 MAX_OVERRIDES = 100
-LINK = "experiments.md"
+LINK = "pipelines.md"
 
 
 def by_file(overrides: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
