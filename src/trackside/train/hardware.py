@@ -33,7 +33,7 @@ class Gpus:
 
     Args:
         module: nvidia-ml-py's module (or anything with its functions), or None.
-        visible: value of CUDA_VISIBLE_DEVICES; indices or UUIDs. Empty means all.
+        visible: value of CUDA_VISIBLE_DEVICES; indices or UUIDs, also shortened ones. Empty means all.
     """
 
     def __init__(self, module: Any, visible: str = "") -> None:
@@ -51,7 +51,7 @@ class Gpus:
         if not wanted:
             return True
         uuid = self._uuid(handle)
-        return any(word == str(index) or (not word.isdigit() and word in uuid) for word in wanted)
+        return any(word == str(index) or (word.startswith("GPU-") and uuid.startswith(word)) for word in wanted)
 
     def _try(self, call: Callable[..., T], otherwise: T, *args: Any) -> T:
         try:
