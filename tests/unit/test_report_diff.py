@@ -407,7 +407,7 @@ def test_an_empty_commit_says_nothing(tmp_path: Path) -> None:
     ("value", "places", "shown"),
     [
         (None, 4, "–"), (0.0, 4, "0"), (0.70123, 3, "0.701"), (27004.0, 4, "27,004"), (1234.56, 4, "1,234.6"),
-        (-0.5, 2, "−0.50"), (1e12, 4, "1e+12"), (3e-7, 4, "3e-07"), (12.0, 3, "12"),
+        (-0.5, 2, "−0.50"), (1e12, 4, "1e+12"), (3e-7, 4, "3e-07"), (12.0, 3, "12"), (-0.0003, 3, "0.000"),
     ],
 )  # fmt: skip
 def test_numbers(value: Any, places: int, shown: str) -> None:

@@ -32,14 +32,20 @@ class Grid:
     high: float
 
 
-def grid(plot: Plot, points: int = POINTS) -> Grid | None:
-    """Linear interpolation over the common range of x; None when there is nothing to draw."""
+def grid(plot: Plot, points: int = POINTS, *, common: bool = False) -> Grid | None:
+    """Linear interpolation over the range of x; None when there is nothing to draw.
+
+    `common`: only the range that every series covers, where that is at least half of the whole.
+    """
     series = [one for one in plot.series if len(one.x) > 1 and len(one.x) == len(one.y)]
     if not series:
         return None
     start, end = min(one.x[0] for one in series), max(one.x[-1] for one in series)
     if not end - start > 1e-9 * max(abs(start), abs(end)) or max(abs(start), abs(end)) > LARGEST:
         return None
+    if common:
+        inner = max(one.x[0] for one in series), min(one.x[-1] for one in series)
+        start, end = inner if inner[1] - inner[0] >= (end - start) / 2 else (start, end)
     x = [start + (end - start) * index / (points - 1) for index in range(points)]
     lines = [(one.name, [_at(one, place) for place in x]) for one in series]
     known = [value for _, line in lines for value in line if value is not None]
@@ -75,7 +81,7 @@ def _at(series: Series, place: float) -> float | None:
 
 def mermaid(plot: Plot) -> str:
     """An `xychart-beta` with one line a series that spans the whole range; empty when nothing can be drawn."""
-    made = grid(plot)
+    made = grid(plot, common=True)
     if made is None:
         return ""
     lines = [(name, [v for v in line if v is not None]) for name, line in made.lines if None not in line]
@@ -99,7 +105,7 @@ def mermaid(plot: Plot) -> str:
 
 def legend(plot: Plot) -> str:
     """Which colour is which line, in words."""
-    made = grid(plot)
+    made = grid(plot, common=True)
     whole = [name for name, line in made.lines if None not in line] if made else []
     return " · ".join(f"{NAMES.get(name, 'yellow')}: {name}" for name in whole)
 

@@ -34,6 +34,8 @@ def number(value: float | None, places: int = 4, *, sign: bool = False) -> str:
     else:
         made = f"{size:,.{places}f}"
         made = str(int(size)) if size == int(size) and size >= 10 else made
+    if not made.strip("0."):
+        return made
     if value < 0:
         return MINUS + made
     return f"+{made}" if sign and value > 0 else made
