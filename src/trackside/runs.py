@@ -73,10 +73,9 @@ def list_runs(context: Context, repo: Path, model: str | None, limit: int) -> in
     for run in runs:
         values = {metric.name: metric.value for metric in run.metrics}
         source = f"#{run.source.pull_request}" if run.source.pull_request else run.source.branch or "local"
-        rows.append([
-            run.id, run.model, run.status + (" (experiment)" if run.experiment else ""), source, run.source.commit[:10],
-            run.started_at.replace("T", " ").rstrip("Z"), duration(run.usage.wall_seconds), *(number(values.get(name)) for name in names),
-        ])  # fmt: skip
+        facts = [run.id, run.model, run.status + (" (experiment)" if run.experiment else ""), source]
+        when = [run.started_at.replace("T", " ").rstrip("Z"), duration(run.usage.wall_seconds)]
+        rows.append([*facts, run.source.commit[:10], *when, *(number(values.get(name)) for name in names)])
     context.say(table(rows, ["run", "model", "status", "from", "commit", "started (UTC)", "time", *names]))
     return 0
 
@@ -88,16 +87,19 @@ def show(context: Context, repo: Path, name: str) -> int:
         return 0
     source, software, machine = run.source, run.environment, run.hardware
     gpus = ", ".join(gpu.name for gpu in machine.gpus) or "no GPU"
+    pull = f" (#{source.pull_request})" if source.pull_request else ""
+    lock = software.lock_digest[:19] or "-"
+    driver = f", driver {machine.driver}, CUDA {machine.cuda}" if machine.gpus else ""
     facts = [
         ["run", f"{run.id} of {run.model}: {run.status} ({run.reason_code})"],
-        ["source", f"{source.repository} {source.commit}" + (f" (#{source.pull_request})" if source.pull_request else "")],
+        ["source", f"{source.repository} {source.commit}{pull}"],
         ["trigger", f"{run.trigger.event} by {run.trigger.actor or '?'} {run.trigger.url}".rstrip()],
         ["when", f"{run.started_at} → {run.finished_at}, {duration(run.usage.wall_seconds)}"],
         ["inputs", run.input_digest],
-        ["software", f"Python {software.python}, {software.os}, {software.packages} packages, lock {software.lock_digest[:19] or '-'}"],
-        ["hardware", f"{machine.cpu}, {machine.cores} cores, {gpus}" + (f", driver {machine.driver}, CUDA {machine.cuda}" if machine.gpus else "")],
+        ["software", f"Python {software.python}, {software.os}, {software.packages} packages, lock {lock}"],
+        ["hardware", f"{machine.cpu}, {machine.cores} cores, {gpus}{driver}"],
         ["seeds", ", ".join(f"{key}={value}" for key, value in run.seeds.items()) or "-"],
-    ]  # fmt: skip
+    ]
     if run.usage.cost:
         facts.append(["cost", f"{run.usage.cost.amount:.2f} {run.usage.cost.currency}"])
     context.say(table(facts, ["", ""]).lstrip("\n"))

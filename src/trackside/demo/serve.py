@@ -12,6 +12,7 @@ from trackside.errors import ToolError
 from trackside.sandbox.actions.dispatcher import Dispatcher, export_actions
 from trackside.sandbox.server import Sandbox
 from trackside.sandbox.web import routes
+from trackside.sandbox.web.assets import ensure_mermaid
 from trackside.system.process import Processes
 
 
@@ -22,7 +23,7 @@ def serve(
     machine = machine_env(env)
     root = root.resolve()
     sandbox = Sandbox(root, machine, port=port, strict=False)
-    sandbox.extra_routes += routes(sandbox)
+    sandbox.extra_routes += routes(sandbox, ensure_mermaid(root / "cache", machine))
     actions = {"trackside-ml/trackside": export_actions(SOURCE, root / "actions")}
     owner = repo.split("/")[0]
     with sandbox:

@@ -208,11 +208,13 @@ def run_demo(
 ) -> int:
     """The whole demo; exit code 0 only if every step's evidence was verified."""
     from trackside.sandbox.web import export, routes
+    from trackside.sandbox.web.assets import ensure_mermaid
 
     started = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
     world = World(out, cache, env, port=port)
-    world.sandbox.extra_routes += routes(world.sandbox)
+    bundle = ensure_mermaid(cache, world.env)
+    world.sandbox.extra_routes += routes(world.sandbox, bundle)
     with world:
         tour = Tour(world, out, say)
         code = 0
@@ -222,10 +224,9 @@ def run_demo(
             say(error.render())
             code = error.exit_code
         (out / "summary.json").write_text(json.dumps(tour.summary(time.monotonic() - started), indent=2) + "\n")
-        export(world.sandbox, REPO, out / "site")
-        say(
-            f"{'done' if code == 0 else 'stopped'} after {time.monotonic() - started:.1f} s; summary: {out / 'summary.json'}; pages: {out / 'site'}"
-        )
+        export(world.sandbox, REPO, out / "site", bundle)
+        say(f"{'done' if code == 0 else 'stopped'} after {time.monotonic() - started:.1f} s")
+        say(f"summary: {out / 'summary.json'}\npages: {out / 'site/index.html'}")
         if serve:
             say(f"the sandbox stays up at {world.sandbox.url}/{REPO} until Ctrl-C")
             with suppress(KeyboardInterrupt):

@@ -129,8 +129,8 @@ class World:
             pinned.write_text(lock[start:end] + "\n")
             processes = Processes({**self.env, "HOME": str(self.folder)})
             processes.run([sys.executable, "-m", "venv", target])
-            install: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "-r", pinned]
-            processes.run(install)
+            pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet"]
+            processes.run([*pip, "--no-deps", "--require-hashes", "-r", pinned])
         return python
 
 
