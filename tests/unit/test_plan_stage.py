@@ -15,7 +15,7 @@ from plan_samples import FILES, PROCESSES
 from conftest import ENV, bot_forge, user
 from trackside.config.model import Model
 from trackside.documents.run import Environment, Run, Source, Trigger, Usage
-from trackside.errors import ConfigError, NotFound, Refused
+from trackside.errors import ConfigError, NotFound, Refused, ToolError
 from trackside.event.model import Event, PullRequestEvent
 from trackside.event.parse import parse_event
 from trackside.forge.github import GithubForge
@@ -615,6 +615,14 @@ def test_the_token_reaches_neither_arguments_nor_files(place: Place) -> None:
     files = [path for path in place.workdir.rglob("*") if path.is_file()]
     assert files
     assert not [path for path in files if ports.token.encode() in path.read_bytes()]
+
+
+def test_a_token_that_git_refuses_is_explained(place: Place) -> None:
+    ports = replace(place.ports(), token="wrong")
+    with pytest.raises(ToolError, match="git could not fetch from http") as caught:
+        place.plan(place.pull(), ports=ports)
+    assert "contents: read" in caught.value.render()
+    assert "wrong" not in caught.value.render()
 
 
 def test_the_forge_of_these_tests_is_the_real_one(place: Place) -> None:

@@ -143,7 +143,15 @@ def _fetch(
                 remedy="push again, or re-run the newest workflow run of the pull request",
                 reason_code="commit_gone",
             ) from error
-        raise
+        if error.reason_code != "tool_failed":
+            raise
+        raise ToolError(
+            f"git could not fetch from {url}",
+            log=error.log,
+            why=error.log.strip().rpartition("\n")[2][-300:],
+            remedy="permissions:\n  contents: read",
+            link="security.md",
+        ) from error
 
 
 def read_commit(git_dir: Path, sha: str, processes: Processes) -> Commit:
