@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import traceback
 from pathlib import Path
@@ -132,7 +133,7 @@ class JobExecution:
             secrets={**secrets, "GITHUB_TOKEN": token},
             variables=dispatcher.variables_of(self.run.repo, environment),
             actor=run["actor"],
-            mark=f"sandbox_{run['id']}_{run['attempt']}_{self.doc['id']}",
+            mark=f"sandbox_{secrets.token_hex(8)}",
         )
         why = f"The job has exceeded the maximum execution time of {minutes:g}m"
         timer = threading.Timer(min(float(minutes) * 60, threading.TIMEOUT_MAX), self.cancel, (why,))
