@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
 import traceback
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +133,7 @@ class JobExecution:
             secrets={**secrets, "GITHUB_TOKEN": token},
             variables=dispatcher.variables_of(self.run.repo, environment),
             actor=run["actor"],
-            mark=f"sandbox_{secrets.token_hex(8)}",
+            mark=f"sandbox_{uuid.uuid4().hex}",
         )
         why = f"The job has exceeded the maximum execution time of {minutes:g}m"
         timer = threading.Timer(min(float(minutes) * 60, threading.TIMEOUT_MAX), self.cancel, (why,))
