@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ENV, user
 
+from conftest import ENV, user
 from trackside.sandbox.actions.dispatcher import Dispatcher
 from trackside.sandbox.server import Sandbox
 
@@ -156,7 +156,8 @@ def test_a_newer_run_cancels_and_always_jobs_still_run(sandbox: Sandbox, repo: s
 def test_unknown_labels_wait_and_what_workflow_tokens_do_starts_nothing(
     sandbox: Sandbox, repo: str, dispatcher: Dispatcher
 ) -> None:
-    text = "on: {push: {branches: [main]}}\njobs: {a: {runs-on: [self-hosted, tpu], steps: [{run: 'true', shell: bash}]}}\n"
+    job = "{runs-on: [self-hosted, tpu], steps: [{run: 'true', shell: bash}]}"
+    text = f"on: {{push: {{branches: [main]}}}}\njobs: {{a: {job}}}\n"
     commit_workflow(sandbox, repo, text, "push.yml")
     time.sleep(0.2)
     assert dispatcher.wait_idle(10)

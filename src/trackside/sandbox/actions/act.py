@@ -138,7 +138,7 @@ class ActRunner:
         try:
             argv = self._prepare(spec)
             home = spec.folder / "act-home"
-            env = {**self.env, "HOME": str(home), "XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home)}
+            env = {**self.env, "HOME": str(home)}
             child = Processes(env).spawn(argv, cwd=spec.folder / "repo")
             running = RunningJob(child, log, steps, self.grace)
             started(running)

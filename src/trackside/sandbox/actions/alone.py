@@ -36,7 +36,7 @@ def cut_out(workflow: Doc, key: str, event: str, declared: Doc, known: Mapping[s
     outputs = {str(name): folded(str(text), known) for name, text in (job.get("outputs") or {}).items()}
     alone["steps"] = [*alone["steps"], _capture(outputs, folder)]
     alone["runs-on"] = LABEL
-    made: Doc = {"name": str(workflow.get("name") or key), "on": {event: declared}, "jobs": {key: alone}}
+    made: Doc = {"name": known["github"]["workflow"], "on": {event: declared}, "jobs": {key: alone}}
     for name in ("env", "defaults"):
         if workflow.get(name):
             made[name] = folded(workflow[name], known)
