@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sys
 import zipfile
 from dataclasses import replace
@@ -15,7 +16,7 @@ from train_samples import FILES, OUTSIDE, SECRETS, STAGE, Lab, make_origin
 
 from trackside.config.model import Config, TrainPolicy
 from trackside.documents.codec import load
-from trackside.documents.run import Run
+from trackside.documents.run import Run, Trigger
 from trackside.errors import ConfigError, DataError, Refused, ToolError
 from trackside.train.local import train_local
 
@@ -116,6 +117,23 @@ def test_what_the_baseline_answers_is_not_run_again_and_compared(
     assert again.id == run.id
     assert lab.phase("reproduce").values == {"executed": 2, "stages": 3}
     assert lab.executed() == ["train", "evaluate"]
+
+
+def test_another_checkout_starts_anew(origin: Path, tmp_path: Path) -> None:
+    """The state of a runner outlives a checkout: it neither skips stages nor lends trust to a committed dvc.lock."""
+    lab = Lab.clone(origin, tmp_path)
+    lab.train()
+    locked = (lab.job.workspace / "dvc.lock").read_text().replace("26d87840666d12d593b088bfdf251587", "0" * 32)
+    assert "0" * 32 in locked
+    shutil.rmtree(lab.job.workspace)
+    shutil.rmtree(tmp_path / "home")
+    again = Lab.clone(origin, tmp_path, changes={"dvc.lock": locked})
+    run = again.train()
+    assert again.executed() == ["prep", "train", "evaluate"]
+    assert run.status == "succeeded"
+    assert "0" * 32 not in run.restore.dvc_lock
+    other = Lab.open(origin, tmp_path, trigger=Trigger(event="workflow_dispatch", workflow_run_id=78))
+    assert other.record().status == "cancelled"
 
 
 def test_a_failing_stage_is_recorded(origin: Path, tmp_path: Path) -> None:

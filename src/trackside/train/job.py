@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,12 @@ class TrainJob:
     timeout_seconds: float | None = None
     remote_env: Mapping[str, str] = field(default_factory=dict)
     """Credentials of the data remote: only the pull and push phases hand them to DVC."""
+
+    @property
+    def identity(self) -> str:
+        """The same for every attempt of the same job: other jobs' state is not this one's."""
+        overrides = json.dumps(dict(self.overrides), sort_keys=True)
+        return f"{self.trigger.workflow_run_id}|{self.model.name}|{self.source.commit}|{overrides}"
 
     @property
     def budget_seconds(self) -> float:

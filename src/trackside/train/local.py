@@ -66,8 +66,7 @@ def train_local(
         baseline=baseline,
         confidence=config.report.confidence,
     )
-    for kind in (state.Pulled, state.Reproduced, state.Pushed, state.Failure):
-        state.clear(job.state, kind)
+    state.forget(job.state)
     failure: TracksideError | None = None
     try:
         for phase in ("pull", "reproduce", "push"):

@@ -35,6 +35,7 @@ def run_phase(phase: str, job: TrainJob, ports: TrainPorts, *, out: Path) -> Res
     }
     if phase not in phases:
         raise ConfigError(f"no such phase: {phase[:50]!r}", remedy="one of " + ", ".join(phases))
+    state.claim(job.state, job.identity)
     if phase == "record":
         return phases[phase](job, ports)
     state.clear(job.state, state.Failure)

@@ -15,7 +15,7 @@ from trackside.train.dvc import Object, Remotes, argv, quiet, remotes, there, tr
 from trackside.train.job import TrainJob, TrainPorts
 from trackside.train.scrub import scrubbed
 from trackside.train.signals import cancellable
-from trackside.train.workspace import Pointer, contained, pointers, resolved, use_policy
+from trackside.train.workspace import Pointer, contained, guard, pointers, resolved, use_policy
 
 SKIPPED = "didn't change, skipping"
 
@@ -29,16 +29,44 @@ def pull(job: TrainJob, ports: TrainPorts) -> state.Pulled:
         Cancelled: by a signal.
     """
     with cancellable():
+        if job.dvc_config is not None:
+            own_checkout(job)
         tree, inputs = resolved(job, ports.processes)
         state.save(job.state, state.Inputs(inputs=inputs, dependencies=list(inputs.dependencies)))
         if job.dvc_config is None:
-            made = state.Pulled(input_digest=inputs.digest)
+            made = state.Pulled(input_digest=inputs.digest, baseline_file=_local_baseline(job))
         else:
             notes = use_policy(job.workspace, job.dvc_config)
             task = _Pull(job, ports, inputs, pointers(tree, list(inputs.dependencies)), notes)
             made = task.run()
         state.save(job.state, made)
         return made
+
+
+def own_checkout(job: TrainJob) -> None:
+    """Forget what was done in another checkout: only a lock file that this job's stages wrote is believed.
+
+    The mark is a word that no commit can hold, in a folder that a new checkout empties.
+    """
+    guard(job.workspace)
+    token = state.claim(job.state, job.identity)
+    mark = job.workspace / ".dvc" / "tmp" / "trackside"
+    if not mark.is_file() or mark.is_symlink() or mark.read_text(errors="replace") != token:
+        state.forget(job.state)
+        state.write(mark, token.encode())
+
+
+def _local_baseline(job: TrainJob) -> str:
+    """The baseline's predictions where this machine still has them."""
+    wanted = job.model.predictions
+    found = (
+        next((a for a in job.baseline.artifacts if wanted and a.path == wanted.file), None) if job.baseline else None
+    )
+    try:
+        obj = Object(digest=found.dvc_digest) if found else None
+    except DataError:
+        return ""
+    return obj.digest if obj and there(obj, remotes("", job.workspace).cache) else ""
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,13 @@ class Pushed(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str] = []
 
 
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose state this is, and the word that the checkout it belongs to holds."""
+
+    job: str
+    token: str
+
+
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     """What the plan resolved, as plain data."""
 
@@ -102,3 +109,19 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 def clear(folder: Path, kind: type[msgspec.Struct]) -> None:
     (folder / f"{kind.__name__.lower()}.json").unlink(missing_ok=True)
+
+
+def claim(folder: Path, job: str) -> str:
+    """Make the folder this job's: what another job left there is removed. Returns the job's token."""
+    found = read(folder, Claim)
+    if found is None or found.job != job:
+        forget(folder)
+        found = Claim(job=job, token=secrets.token_hex(16))
+        save(folder, found)
+    return found.token
+
+
+def forget(folder: Path) -> None:
+    """Remove what phases left."""
+    for kind in (Inputs, Pulled, Reproduced, Pushed, Failure):
+        clear(folder, kind)
