@@ -206,7 +206,7 @@ def _plot(plot: Plot) -> dict[str, Any]:
     }
 
 
-ARROWS = {"max": " ↑", "min": " ↓", "none": ""}
+ARROWS = {"max": Markup("&nbsp;↑"), "min": Markup("&nbsp;↓"), "none": Markup("")}
 
 
 def _verdict(row: MetricRow) -> str:
