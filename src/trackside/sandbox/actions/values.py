@@ -224,7 +224,7 @@ def literal(found: Any) -> str:
         return {None: "null", True: "true", False: "false"}[found]
     if isinstance(found, int | float):
         # act knows no NaN and no Infinity.
-        return to_text(found) if math.isfinite(found) else f"'{to_text(found)}'"
+        return repr(found) if math.isfinite(found) else f"'{to_text(found)}'"
     if isinstance(found, str) and re.fullmatch(r"[\w ./:@+=,#()\[\]-]*", found, re.ASCII):
         return f"'{found}'"
     return f"fromJSON('{_json(found)}')"
