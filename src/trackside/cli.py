@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except BrokenPipeError:
         return 0
+    except Exception:
+        traceback.print_exc()
+        print("this is a defect in Trackside: please report it with the lines above", file=sys.stderr)
+        return TracksideError.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

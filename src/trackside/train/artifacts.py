@@ -18,7 +18,7 @@ from trackside.train.dvc import Object
 Role = Literal["model", "predictions", "metrics", "plots", "data"]
 MAX_METRICS_FILE = 8 * 1024 * 1024
 MAX_METRICS = 10_000
-TEXT_BYTES, TEXTS_BYTES, LOCK_BYTES = 64 * 1024, 320 * 1024, 256 * 1024
+TEXT_BYTES, TEXTS_BYTES, LOCK_BYTES = 256 * 1024, 448 * 1024, 256 * 1024
 MAX_ARTIFACTS = 1_000
 
 
