@@ -15,7 +15,7 @@ demo: $(READY) ## open pull requests on a GitHub on this machine, train, report;
 	$(PY) -m trackside demo --out build/demo
 
 test: $(READY) lint ## lint, then all tests
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2 --dist loadfile
 
 lint: $(READY) ## ruff, mypy, and the linters of workflows and actions
 	$(PY) -m ruff check .
