@@ -501,3 +501,70 @@ def test_a_broken_file_is_a_failed_run_that_says_why(world: World) -> None:
     jobs = [job for run in world.runs() for job in world.jobs(run["id"]).values()]
     assert [job["conclusion"] for job in jobs] == ["failure"]
     assert "not valid" in world.log(jobs[0])
+
+
+def test_an_action_of_the_repository_may_use_what_the_sandbox_brings_along(world: World) -> None:
+    own = b"runs: {using: composite, steps: [{uses: actions/setup-python@v1}, {run: echo own, shell: bash}]}"
+    world.hub.commit_folder(world.repo, "main", {"act/action.yml": own}, "action", user("ada"))
+    world.add("""
+on: workflow_dispatch
+jobs:
+  a:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@8e8c483db84b4bee98b60c0593521ed34d9990e8 # v6
+      - run: test "$(git branch --show-current)" = main
+      - uses: ./act
+""")
+    run, jobs = world.done(world.dispatch())
+    log = world.log(jobs["a"])
+    assert run["conclusion"] == "success", log
+    assert "own" in log
+    assert "Python 3." in log
+
+
+def test_stopping_the_sandbox_ends_jobs_at_once(world: World) -> None:
+    world.add("""
+on: workflow_dispatch
+jobs: {a: {runs-on: ubuntu-latest, steps: [{run: "echo left $PPID; trap '' TERM INT; sleep 300"}]}}
+""")
+    run_id = world.dispatch()
+
+    def log() -> str:
+        job = world.jobs(run_id).get("a")
+        return world.log(job) if job and (world.sandbox.state.root / job["log"]).exists() else ""
+
+    world.until(lambda: "\nleft " in log())
+    began = time.monotonic()
+    world.dispatcher.stop()
+    assert time.monotonic() - began < 5
+    assert (world.run(run_id)["conclusion"], world.jobs(run_id)["a"]["conclusion"]) == ("cancelled", "cancelled")
+    assert _gone(int(log().split("\nleft ")[1].split()[0]))
+
+
+def test_cancels_at_any_moment_leave_nothing_open(world: World) -> None:
+    world.add("""
+on: {workflow_dispatch: {inputs: {n: {}}}}
+concurrency: {group: "g-${{ inputs.n }}", queue: max}
+jobs:
+  a: {runs-on: ubuntu-latest, steps: [{run: "sleep 0.1"}]}
+  b: {needs: a, runs-on: [self-hosted], steps: [{run: "sleep 0.1"}]}
+  c: {needs: [a, b], if: always(), runs-on: ubuntu-latest, steps: [{run: "true"}]}
+""")
+    cases = 24
+    ids = [world.dispatch(n=str(number % 3)) for number in range(cases)]
+    for number, run_id in enumerate(ids):
+        time.sleep(0.01 * (number % 7))
+        world.dispatcher.cancel(world.repo, run_id)
+        if number % 2:
+            world.dispatcher.cancel(world.repo, ids[-number])
+    world.idle(120)
+    runs = [world.run(run_id) for run_id in ids]
+    print(f"{cases} runs cancelled")
+    assert len(runs) == cases
+    assert {run["status"] for run in runs} == {"completed"}
+    assert {run["conclusion"] for run in runs} <= {"cancelled", "success"}
+    jobs = [job for run_id in ids for job in world.jobs(run_id).values()]
+    assert {job["status"] for job in jobs} <= {"completed"}
+    left = [one for one in world.sandbox.state.list("token", "") if one["repo"] == world.repo and one.get("run_id")]
+    assert left == []

@@ -177,9 +177,19 @@ class ActRunner:
             path.write_text(json.dumps(found))
         made = alone.cut_out(spec.workflow, spec.key, spec.event_name, spec.declared, spec.known, folder)
         (folder / "job.yml").write_text(yaml.safe_dump(made, sort_keys=False, allow_unicode=True))
-        return self._argv(spec)
+        texts = [(folder / "job.yml").read_text()]
+        if re.search(r"uses: ['\"]?\./", texts[0]):
+            texts += self._local_definitions(git, repo)
+        return self._argv(spec, texts)
 
-    def _argv(self, spec: JobSpec) -> list[str | Path]:
+    @staticmethod
+    def _local_definitions(git: Processes, repo: Path) -> list[str]:
+        """Every action file of the commit: the actions that these name must be known before act starts."""
+        names = git.run(["git", "-C", repo, "ls-tree", "-r", "-z", "--name-only", "sandbox"]).text.split("\0")
+        found = [name for name in names if name.rsplit("/", 1)[-1] in ("action.yml", "action.yaml")]
+        return [git.run(["git", "-C", repo, "cat-file", "blob", f"sandbox:{name}"]).text for name in found]
+
+    def _argv(self, spec: JobSpec, texts: list[str]) -> list[str | Path]:
         folder = spec.folder
         argv: list[str | Path] = [self.act, spec.event_name, "-W", folder / "job.yml", "-e", folder / "event.json"]
         argv += ["-P", f"{alone.LABEL}=-self-hosted", "--json", "--rm", "--no-cache-server", "--no-skip-checkout"]
@@ -187,14 +197,14 @@ class ActRunner:
         for name in ("secret", "var", "env"):
             path = {"secret": "secrets", "var": "variables"}.get(name, name)
             argv += [f"--{name}-file", folder / f"{path}.yml"]
-        for repository, ref, source in sorted(self._used((folder / "job.yml").read_text())):
+        for repository, ref, source in sorted(self._used(texts)):
             argv += ["--local-repository", f"{repository}@{ref}={source}"]
         return argv
 
-    def _used(self, text: str) -> set[tuple[str, str, str]]:
-        """Actions that a file names and the sandbox has, with those that these name in turn."""
+    def _used(self, texts: list[str]) -> set[tuple[str, str, str]]:
+        """Actions that files name and the sandbox has, with those that these name in turn."""
         found: set[tuple[str, str, str]] = set()
-        waiting = [text]
+        waiting = list(texts)
         while waiting:
             for used in _USES.findall(waiting.pop()):
                 target, _, ref = used.partition("@")

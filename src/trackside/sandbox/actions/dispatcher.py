@@ -154,19 +154,26 @@ class Dispatcher:
         run = self.state.get("run", repo, run_id)
         if run is None:
             raise Problem(404, "Not Found")
-        if run["status"] != "completed" or run_id in self._running:
+        if run["status"] != "completed":
             raise Problem(403, "The workflow run is already running")
-        workflow = flow.parse((self.hub.bare(repo).file(run["sha"], run["workflow_path"]) or b"").decode())
-        flow.check(workflow)
-        carried = self._carried(repo, run, workflow) if failed_only else {}
+        before = self._running.get(run_id)
+        if before is not None:
+            before.over.wait(10)
         run.update(attempt=run["attempt"] + 1, status="queued", conclusion=None, started_at=None, updated_at=now())
         run["triggering_actor"] = actor or run["triggering_actor"]
+        try:
+            workflow = flow.parse((self.hub.bare(repo).file(run["sha"], run["workflow_path"]) or b"").decode())
+            flow.check(workflow)
+            group = starting(self, repo, run, workflow)
+        except ValueError as error:
+            raise Problem(403, f"This workflow run cannot be run again: {error}") from error
+        carried = self._carried(repo, run, workflow) if failed_only else {}
         self.state.put("run", repo, run_id, run)
-        self._begin(repo, Birth(run=run, workflow=workflow, group=starting(self, repo, run, workflow)), carried)
+        self._begin(repo, Birth(run=run, workflow=workflow, group=group), carried)
 
     def _carried(self, repo: str, run: Doc, workflow: Doc) -> dict[tuple[str, int], Doc]:
-        """Jobs of the last attempt that need not run again."""
-        docs = self.state.list("job", repo, run_id=run["id"], attempt=run["attempt"])
+        """Jobs of the attempt before that need not run again."""
+        docs = self.state.list("job", repo, run_id=run["id"], attempt=run["attempt"] - 1)
         again = {doc["key"] for doc in docs if doc["conclusion"] not in ("success", "skipped")}
         jobs = workflow["jobs"]
         again |= {key for key in jobs if again & set(flow.ancestors(jobs, key))}
@@ -251,6 +258,7 @@ class Dispatcher:
         self._finish(repo, run, conclusion)
         with self._lock:
             self._running.pop(run["id"], None)
+        execution.over.set()
         if execution.group is not None:
             self.groups.leave(repo, execution.group, execution)
 

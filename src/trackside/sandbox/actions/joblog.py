@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -67,13 +68,16 @@ class JobLog:
         ]
         self._parts: list[list[str]] = [[] for _ in range(len(steps) + 2)]
         self._file = path.open("w", encoding="utf-8")
+        self._lock = threading.Lock()
 
     def write(self, text: str, place: int = -1) -> None:
         """Add lines to a step's part; -1 is the part before the first step."""
         text = self.masks.hide(text if text.endswith("\n") else text + "\n")
-        self._parts[place + 1].append(text)
-        self._file.write(text)
-        self._file.flush()
+        with self._lock:
+            if not self._file.closed:
+                self._parts[place + 1].append(text)
+                self._file.write(text)
+                self._file.flush()
 
     def feed(self, line: str) -> None:
         """One line of act's output."""
@@ -141,6 +145,7 @@ class JobLog:
                 step.update(status="completed", conclusion="failure", completed_at=now())
             elif step["status"] == "queued":
                 step.update(status="completed", conclusion="skipped")
-        self._file.close()
+        with self._lock:
+            self._file.close()
         self.path.write_text("".join(text for part in self._parts for text in part), encoding="utf-8")
         self._changed(self.steps)

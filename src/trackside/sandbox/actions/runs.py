@@ -37,6 +37,8 @@ class RunExecution:
     ) -> None:
         self.dispatcher, self.repo, self.doc, self.workflow, self.group = dispatcher, repo, run, workflow, group
         self.cancelled = self.killed = False
+        self.over = threading.Event()
+        """Nothing of this attempt is under way any more."""
         self._carried = carried
         self._jobs: dict[str, Doc] = workflow["jobs"]
         self._done = {key: threading.Event() for key in self._jobs}
