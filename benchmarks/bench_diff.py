@@ -1,7 +1,4 @@
-"""Metrics, parameters and data of two commits: Trackside in-process against `dvc metrics diff`, in one run.
-
-Prints a table of medians and ratios; exits 1 when the target (5x) is missed or the bytes vary over 20 hash seeds.
-"""
+"""Metrics, parameters and data of two commits: Trackside in-process against `dvc metrics diff`, turn by turn."""
 
 from __future__ import annotations
 
@@ -12,14 +9,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "src"))
+from measure import ROOT, Figure, figure, program, run_child
 
-from trackside.report.diff import diff_commits  # noqa: E402
-from trackside.system.process import Processes  # noqa: E402
+from trackside.report.diff import diff_commits
+from trackside.system.process import Processes
 
 TARGET = 5.0
 ROUNDS = 7
@@ -33,6 +28,7 @@ ENV = {
     "GIT_COMMITTER_EMAIL": "bench@example.test",
     "DVC_NO_ANALYTICS": "1",
     "DVC_TEST": "1",
+    "PYTHONPATH": str(ROOT / "src"),
 }
 PROGRAM = (
     "import os, sys; from pathlib import Path; from trackside.report.diff import diff_commits; "
@@ -42,15 +38,9 @@ PROGRAM = (
 )
 
 
-def dvc() -> str:
-    """The `dvc` beside this Python, else the one on PATH."""
-    beside = Path(sys.executable).with_name("dvc")
-    return str(beside) if beside.exists() else "dvc"
-
-
 def project(folder: Path) -> None:
     """A repository whose last two commits differ in every metric, parameter and input."""
-    for words in (["git", "init", "-q", "-b", "main"], [dvc(), "init", "-q"]):
+    for words in (["git", "init", "-q", "-b", "main"], [program("dvc"), "init", "-q"]):
         subprocess.run(words, cwd=folder, env=ENV, check=True, capture_output=True)
     deps = [{"path": f"data/part{index}.csv"} for index in range(INPUTS)]
     stage = {
@@ -70,54 +60,58 @@ def project(folder: Path) -> None:
             subprocess.run(words, cwd=folder, env=ENV, check=True, capture_output=True)
 
 
-def median(action: Callable[[], object]) -> float:
-    """Seconds, after one warm-up."""
-    action()
-    times = []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+def measure(*, quick: bool) -> list[Figure]:
+    """The two commands take turns, so that a busy machine hits both alike.
 
-
-def main() -> int:
+    Raises:
+        RuntimeError: the differences are not those that were committed, or not those that DVC finds.
+    """
+    rounds, seeds = (1, 2) if quick else (ROUNDS, SEEDS)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         project(folder)
         processes = Processes(ENV)
+        dvc = [program("dvc"), "metrics", "diff", "--json", "HEAD~1", "HEAD"]
 
         def ours() -> bytes:
             return diff_commits(folder, "HEAD~1", "HEAD", processes=processes).json()
 
-        def run(words: list[str], **more: str) -> bytes:
-            env = {**ENV, "PYTHONPATH": str(ROOT / "src"), **more}
-            return subprocess.run(words, cwd=folder, env=env, check=True, capture_output=True).stdout
-
-        found = json.loads(ours())
-        counts = {key: len(rows) for key, rows in found.items()}
-        if counts != {"metrics": METRICS, "params": PARAMS, "data": INPUTS}:
-            raise SystemExit(f"the two commits differ in {counts}")
-        theirs = json.loads(run([dvc(), "metrics", "diff", "--json", "HEAD~1", "HEAD"]))["metrics.json"]
-        agreed = sum(abs(theirs[row["name"]]["diff"] - row["delta"]) < 1e-9 for row in found["metrics"] if row["delta"])
-        times = {
-            "dvc metrics diff (metrics only)": median(
-                lambda: run([dvc(), "metrics", "diff", "--json", "HEAD~1", "HEAD"])
-            ),
-            "trackside, a new process": median(lambda: run([sys.executable, "-c", PROGRAM, str(folder)])),
-            "trackside, in-process": median(ours),
+        check(json.loads(ours()), json.loads(run_child(dvc, cwd=folder, env=ENV).stdout)["metrics.json"])
+        there, here = [], []
+        for _ in range(rounds):
+            there.append(run_child(dvc, cwd=folder, env=ENV).wall)
+            started = time.perf_counter()
+            ours()
+            here.append(time.perf_counter() - started)
+        texts = {
+            run_child(
+                [sys.executable, "-c", PROGRAM, folder], cwd=folder, env={**ENV, "PYTHONHASHSEED": str(seed)}
+            ).stdout
+            for seed in range(seeds)
         }
-        seeds = {run([sys.executable, "-c", PROGRAM, str(folder)], PYTHONHASHSEED=str(seed)) for seed in range(SEEDS)}
-    base = times["dvc metrics diff (metrics only)"]
-    print(f"| {METRICS} metrics, {PARAMS} parameters, {INPUTS} inputs | seconds | times faster |\n| --- | --- | --- |")
-    for name, seconds in times.items():
-        print(f"| {name} | {seconds:.3f} | {base / seconds:.1f} |")
-    print(f"{agreed} of {METRICS} differences equal dvc's; {len(seeds)} output(s) over {SEEDS} hash seeds")
-    ratio = base / times["trackside, in-process"]
-    good = ratio >= TARGET and len(seeds) == 1 and agreed == METRICS
-    print(f"target {TARGET:g}x: {'reached' if good else 'missed'} ({ratio:.1f}x)")
-    return 0 if good else 1
+    ratio = statistics.median(there) / statistics.median(here)
+    what = f"{METRICS} metrics, {PARAMS} parameters, {INPUTS} inputs"
+    return [
+        figure("`dvc metrics diff` of two commits, metrics alone, a process", there, "s"),
+        figure("metric, parameter and data diff of them, in-process", here, "s", note=what),
+        Figure(
+            name="diff of two commits, times faster than `dvc metrics diff`",
+            value=ratio,
+            unit="×",
+            bound=TARGET,
+            higher=True,
+        ),
+        Figure(
+            name=f"diff of two commits, different outputs over {seeds} hash seeds", value=len(texts), unit="", bound=1
+        ),
+    ]
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+def check(found: dict[str, list[dict[str, float]]], theirs: dict[str, dict[str, float]]) -> None:
+    """Both found every difference, and the same ones."""
+    counts = {key: len(rows) for key, rows in found.items()}
+    if counts != {"metrics": METRICS, "params": PARAMS, "data": INPUTS}:
+        raise RuntimeError(f"the two commits differ in {counts}")
+    agreed = sum(abs(theirs[str(row["name"])]["diff"] - row["delta"]) < 1e-9 for row in found["metrics"])
+    if agreed != METRICS:
+        raise RuntimeError(f"only {agreed} of {METRICS} differences equal DVC's")
