@@ -74,6 +74,9 @@ def event(name: str, action: str | None = None, ref: str = "refs/heads/main", **
 
 PULL = {"base": {"ref": "main"}}
 GROUP = {"base_ref": "refs/heads/main"}
+GONE = HookEvent(
+    repo="o/r", name="push", action=None, payload={"ref": "refs/heads/x"}, ref="refs/heads/main", sha="", sender="ada"
+)
 STARTS = [
     ("on: push", event("push"), [], True),
     ("on: [push, pull_request]", event("pull_request", "opened", pull_request=PULL), [], True),
@@ -96,6 +99,7 @@ STARTS = [
     ("on: {push: {paths-ignore: ['docs/**']}}", event("push"), ["docs/a"], False),
     ("on: {push: {paths-ignore: ['docs/**']}}", event("push"), ["docs/a", "b"], True),
     ("on: {push: {paths: [late]}}", event("push"), [f"f{n}" for n in range(300)] + ["late"], False),
+    ("on: {push: {branches: [main]}}", GONE, [], False),
     ("on: merge_group", event("merge_group", "checks_requested", merge_group=GROUP), [], True),
     ("on: {merge_group: {branches: [dev]}}", event("merge_group", "checks_requested", merge_group=GROUP), [], False),
     ("on: {schedule: [{cron: '1 2 * * *'}]}", event("schedule", schedule="1 2 * * *"), [], True),

@@ -35,7 +35,8 @@ def starts(workflow: Doc, event: HookEvent, changed: Callable[[], list[str]]) ->
         return False
     match event.name:
         case "push":
-            return _push(filters, event.ref, changed)
+            # A deleted branch is judged by its own name; its run is about the default branch.
+            return _push(filters, str(event.payload.get("ref") or event.ref), changed)
         case "pull_request" | "pull_request_target":
             return _names(filters, "branches", event.payload["pull_request"]["base"]["ref"]) and _paths(
                 filters, changed
