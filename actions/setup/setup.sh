@@ -38,7 +38,8 @@ if [ ! -x "$home/bin/python" ]; then
     uv pip install --quiet --python "$aside/env/bin/python" --require-hashes -r "$lock" >&2
   else
     "$python" -m venv "$aside/env" >&2
-    "$aside/env/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock" >&2
+    # Like uv, without bytecode: a job imports a part of it, and Python keeps what it compiles.
+    "$aside/env/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r "$lock" >&2
   fi
   # Two jobs may finish at once: the second rename fails and the first environment serves both.
   mv -T "$aside/env" "$home" 2>/dev/null || [ -x "$home/bin/python" ]
