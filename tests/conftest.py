@@ -11,6 +11,7 @@ import pytest
 
 from sandbox_client import ALL, Api
 from trackside.forge.github import GithubForge
+from trackside.sandbox.limits import Limits
 from trackside.sandbox.server import Sandbox
 
 ENV = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
@@ -19,7 +20,8 @@ REPO = "acme/flights"
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with Sandbox(tmp_path_factory.mktemp("sandbox"), ENV) as running:
+    plenty = Limits(user=10**6, app=10**6, workflow=10**6, anonymous=10**6)
+    with Sandbox(tmp_path_factory.mktemp("sandbox"), ENV, limits=plenty) as running:
         running.hub.add_user("github-actions[bot]", "Bot")
         yield running
 
@@ -30,7 +32,6 @@ def sandbox(server: Sandbox) -> Iterator[Sandbox]:
     server.violations.clear()
     server.faults.clear()
     server.calls.clear()
-    server.meter.reset()
     yield server
     assert not server.violations, server.violations
 

@@ -33,12 +33,6 @@ class Meter:
         self._used: dict[str, tuple[int, int]] = {}
         self._writes: dict[str, list[float]] = {}
 
-    def reset(self) -> None:
-        """Forget what was counted."""
-        with self._lock:
-            self._used.clear()
-            self._writes.clear()
-
     @staticmethod
     def _who(actor: Doc | None) -> tuple[str, str]:
         if actor is None:
