@@ -14,6 +14,7 @@ from trackside.demo.world import AUTHOR, REPO, World
 from trackside.documents.codec import dump, load
 from trackside.documents.run import Run
 from trackside.errors import TracksideError
+from trackside.train.provenance import statement
 
 BETTER = "features: [hour, weekday, arrival_hour, distance, carrier, origin, dest]"
 WORSE = "features: [origin]"
@@ -44,6 +45,7 @@ class Tour:
     def __init__(self, world: World, out: Path, say: Callable[[str], None]) -> None:
         self.world, self.out, self.say = world, out, say
         self.steps: list[Step] = []
+        self._told: dict[int, str] = {}
         self.state, self.hub = world.sandbox.state, world.sandbox.hub
 
     def run(self) -> None:
@@ -135,7 +137,21 @@ class Tour:
     # Evidence
 
     def _wait(self) -> None:
-        self.check(self.world.dispatcher.wait_idle(LIMIT), f"workflows did not finish within {LIMIT:.0f} s")
+        """Until all workflows are done, telling what each job does meanwhile."""
+        deadline = time.monotonic() + LIMIT
+        while not self.world.dispatcher.wait_idle(0.5):
+            self._tell_jobs()
+            self.check(time.monotonic() < deadline, f"workflows did not finish within {LIMIT:.0f} s")
+        self._tell_jobs()
+
+    def _tell_jobs(self) -> None:
+        for job in self.state.list("job", REPO):
+            word = job["conclusion"] or job["status"]
+            if word != "queued" and self._told.get(job["id"]) != word:
+                self._told[job["id"]] = word
+                run = self.state.get("run", REPO, job["run_id"]) or {}
+                where = f" on {job['runner_name']}" if word == "in_progress" else ""
+                self.say(f"    {run.get('display_title')} · {job['name']}: {word.replace('_', ' ')}{where}")
 
     def _no_failed_runs(self) -> None:
         for run in self.state.list("run", REPO):
@@ -188,6 +204,12 @@ class Tour:
         target = self.out / saved
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(dump(run))
+        exported = statement(run, server=self.world.sandbox.url)
+        self.check(
+            {one["name"] for one in exported["subject"]} == {one.path for one in run.artifacts},
+            "the statement lacks artifacts",
+        )
+        target.with_suffix(".intoto.json").write_text(json.dumps(exported, indent=2) + "\n")
         return run, saved
 
     def summary(self, seconds: float) -> dict[str, Any]:
