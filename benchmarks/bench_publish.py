@@ -154,7 +154,7 @@ def kind(path: str) -> str:
     return next((name for pattern, name in KINDS if re.fullmatch(pattern, below)), "look-up")
 
 
-def trained(turn: int) -> Run:
+def trained(turn: float) -> Run:
     """A run whose metrics are other ones each turn, within the gate."""
     sample = better()
     changed = [
@@ -179,7 +179,7 @@ def measure(*, quick: bool) -> list[Figure]:
                 changed.append(scene.publish(trained(turn)))
                 unchanged.append(scene.publish(trained(turn)))
                 fresh = uncompiled(scene.python, folder / f"fresh{turn}")
-                cold.append(scene.publish(trained(turn + 1), PYTHONPATH=fresh)[0])
+                cold.append(scene.publish(trained(turn + 0.5), PYTHONPATH=fresh)[0])
     again = "one call more: a look for the comment of another first writer"
     made = [
         Figure(
@@ -187,12 +187,17 @@ def measure(*, quick: bool) -> list[Figure]:
         )
     ]
     for word, rows in (("a changed", changed), ("an unchanged", unchanged)):
-        calls = rows[0][1]
-        note = f"beside them {calls['look-up']} for policy and identity, {calls['record']} for the record"
-        both = [ours(one) for _, one in rows]
+        calls = max((one for _, one in rows), key=ours)
         made += [
             figure(f"publish {word} report, CPU", [cpu for cpu, _ in rows], "s", CPU_TARGET),
-            figure(f"publish {word} report, API calls for comment and check run", both, "", CALLS_TARGET, note=note),
+            Figure(
+                name=f"publish {word} report, API calls for comment and check run",
+                value=ours(calls),
+                unit="",
+                bound=CALLS_TARGET,
+                spread=f"the most of n = {len(rows)}; "
+                f"beside them {calls['look-up']} for policy and identity, {calls['record']} for the record",
+            ),
         ]
     return [*made, figure("publish a changed report on a fresh runner, nothing compiled yet, CPU", cold, "s")]
 
