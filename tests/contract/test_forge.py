@@ -7,7 +7,7 @@ import pytest
 from conftest import bot_forge, user
 from trackside.errors import NotFound
 from trackside.forge.model import Annotation
-from trackside.forge.operations import UpsertCheck
+from trackside.forge.operations import UpsertCheck, UpsertComment
 from trackside.sandbox.server import Sandbox
 
 MARK = "<!-- trackside:report model=delay -->"
@@ -72,3 +72,17 @@ def test_check_runs(sandbox: Sandbox, repo: str) -> None:
     assert [(one.conclusion, one.annotations) for one in found] == [("success", 0)]  # the newest of a name
     long = forge.apply([check("success", "x" * 100_000)])[0]
     assert long.outcome == "updated"
+
+
+def test_a_marker_that_our_own_comment_shows_belongs_to_no_model(sandbox: Sandbox, repo: str) -> None:
+    """A file named like another model's marker is listed in our comment: still one comment a model, none taken over."""
+    number = open_pull(sandbox, repo)
+    forge = bot_forge(sandbox, repo)
+    other = MARK.replace("delay", "price")
+    bodies = {
+        MARK: f"{MARK}\n\nchanged: `{other}`\n",
+        other: f"{other}\n\nchanged: `{MARK}`\n",
+    }
+    for _ in range(3):
+        forge.apply([UpsertComment(issue=number, marker=mark, body=body) for mark, body in bodies.items()])
+    assert [one.body.strip() for one in forge.comments(number)] == [body.strip() for body in bodies.values()]

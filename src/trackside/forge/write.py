@@ -85,9 +85,13 @@ class Writes(Reads):
         return self._keep_oldest(operation, own, newest, outcome="created")
 
     def _own(self, operation: UpsertComment, author: str) -> list[Comment]:
-        """Our comments with the marker, oldest first: a marker that somebody else planted counts for nothing."""
+        """Our comments that begin with the marker, oldest first.
+
+        A marker that somebody else planted counts for nothing, nor does one further down: a pull request may name a
+        file or a stage like another model's marker, which our own comments then show.
+        """
         found = self.comments(operation.issue)
-        own = [one for one in found if one.author.lower() == author.lower() and operation.marker in one.body]
+        own = [one for one in found if one.author.lower() == author.lower() and one.body.startswith(operation.marker)]
         return sorted(own, key=lambda one: one.id)
 
     def _keep_oldest(self, operation: UpsertComment, own: list[Comment], body: str, outcome: str = "") -> Applied:
@@ -217,9 +221,9 @@ class Writes(Reads):
 
 
 def comment_body(operation: UpsertComment) -> str:
-    """The body within GitHub's limit, with the marker in it."""
+    """The body within GitHub's limit; it begins with the marker."""
     body = cut(operation.body, MAX_COMMENT)
-    if operation.marker in body:
+    if body.startswith(operation.marker):
         return body
     lead = operation.marker + "\n"
     return lead + cut(operation.body, MAX_COMMENT - length(lead))

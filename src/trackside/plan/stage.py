@@ -155,7 +155,7 @@ def _plan_pull(event: PullRequestEvent, ports: Ports, report: Reporter, workflow
         problem=problem,
         gpu_seconds=_used(config, pull.number, ports),
         active=_active(workflow, ports),
-        commented=frozenset(m.name for m in config.models if any(marker(m.name) in one.body for one in comments)),
+        commented=frozenset(m.name for m in config.models if any(one.body.startswith(marker(m.name)) for one in comments)),
         policy_changes=edits,
         url=pull.url or f"{ports.web_url}/pull/{pull.number}",
         runs_url=f"{ports.web_url}/actions/workflows/{workflow}",
@@ -163,7 +163,7 @@ def _plan_pull(event: PullRequestEvent, ports: Ports, report: Reporter, workflow
         default_branch=branch,
     )
     made = _decided(facts, report)
-    stale = any(words.PLAN_MARKER in one.body and one.body != words.readable() for one in comments)
+    stale = any(one.body.startswith(words.PLAN_MARKER) and one.body != words.readable() for one in comments)
     extra = [UpsertComment(issue=pull.number, marker=words.PLAN_MARKER, body=words.readable())] if stale else []
     return Planned(
         plan=made.plan, operations=[*extra, *made.operations], reason_code=made.reason_code, message=made.message
