@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     context = Context(env=dict(os.environ), json=bool(getattr(arguments, "json", False)))
     try:
-        command: Command = arguments.run
+        command: Command = arguments.handler
         return command(context, arguments)
     except TracksideError as error:
         print(error.render(), file=sys.stderr)
@@ -65,7 +65,7 @@ def _add(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str, run: Command
 ) -> argparse.ArgumentParser:
     made: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    made.set_defaults(run=run)
+    made.set_defaults(handler=run)
     return made
 
 
@@ -92,7 +92,7 @@ def _local(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     train.add_argument("--out", type=Path, help="file for the run document")
     train.add_argument("--json", action="store_true", help="print the run document")
     report = _add(commands, "report", "compare two commits or two run documents", _report)
-    report.add_argument("baseline", nargs="?", default="HEAD", help="commit, run id or run document")
+    report.add_argument("baseline", nargs="?", default="HEAD", help="commit, branch, run id or run document")
     report.add_argument("current", nargs="?", default="", help="the same; default: the work tree")
     report.add_argument("--model", help="default: the only model of trackside.yaml")
     report.add_argument("--format", choices=("md", "json", "html"), default="md")

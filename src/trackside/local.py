@@ -11,7 +11,8 @@ from typing import Any
 from trackside.app import Context
 from trackside.config.load import load
 from trackside.config.model import CONFIG_FILE, Config, Model
-from trackside.errors import ConfigError, GateFailed, NotFound
+from trackside.documents.run import Run
+from trackside.errors import ConfigError, GateFailed
 from trackside.system.process import Processes
 
 
@@ -19,7 +20,13 @@ def config_of(root: Path) -> Config:
     """The work tree's own `trackside.yaml`. Raises ConfigError."""
     path = root / CONFIG_FILE
     if not path.is_file():
-        raise ConfigError(f"there is no {CONFIG_FILE} here", remedy="trackside init", reason_code="not_configured")
+        raise ConfigError(
+            f"there is no {CONFIG_FILE} in {root.resolve()}",
+            why="it stands at the root of the repository",
+            remedy="go there, or write one: trackside init",
+            link="configuration.md",
+            reason_code="not_configured",
+        )
     return load(path.read_text(encoding="utf-8"))
 
 
@@ -118,16 +125,20 @@ def report(
     out: Path | None,
     fail: bool,
 ) -> int:
-    """Two recorded runs where both names are runs, else two commits (empty: the work tree)."""
-    from trackside.report.local import report_commits, report_runs, write
-    from trackside.runs import find
+    """Each side is a run document, a commit (by what a run recorded for it, else by what git tracks) or a run id.
+
+    Without `current`: the work tree, and the run that wrote it where its `dvc.lock` is a recorded one.
+    """
+    from trackside.report.local import report_between, write
+    from trackside.runs import known_runs
 
     config = config_of(root)
     chosen = model_of(config, model)
-    try:
-        made = report_runs(find(context, root, current), find(context, root, baseline), model=chosen, config=config)
-    except NotFound:
-        made = report_commits(root, baseline, current, model=chosen, config=config, processes=Processes(context.env))
+    processes = Processes(context.env)
+    runs = known_runs(context, root, chosen.name)
+    now = _side(root, runs, current, processes) if current else _work_tree(root, runs)
+    before = _side(root, _compared_first(runs, now), baseline, processes)
+    made = report_between(root, before, now, model=chosen, config=config, processes=processes)
     text = write(made, form, config=config)
     if out is not None:
         out.write_text(text, encoding="utf-8")
@@ -137,6 +148,42 @@ def report(
     if fail and made.gate == "failed":
         raise GateFailed(made.headline, reason_code=made.reason_code)
     return 0
+
+
+def _side(root: Path, runs: list[Run], name: str, processes: Processes) -> Run | str:
+    """A run, or the revision itself where no run is recorded for it."""
+    from trackside.runs import run_file, run_named
+
+    if found := run_file(name):
+        return found
+    words: list[str | Path] = [
+        "git",
+        "-C",
+        root,
+        "rev-parse",
+        "--verify",
+        "--quiet",
+        "--end-of-options",
+        f"{name}^{{commit}}",
+    ]
+    commit = processes.run(words, check=False).text.strip()
+    if not commit:
+        return run_named(runs, name) or name
+    answers = [run for run in runs if run.status == "succeeded" and not run.experiment and not run.source.dirty]
+    exact = [run for run in answers if run.source.commit == commit]
+    return next(iter(exact or [run for run in answers if run.source.head_commit == commit]), name)
+
+
+def _compared_first(runs: list[Run], current: Run | str) -> list[Run]:
+    """The run that the current one was compared with row by row goes before others of its commit."""
+    known = current.comparison.baseline_run if isinstance(current, Run) and current.comparison else ""
+    return sorted(runs, key=lambda run: run.id != known)
+
+
+def _work_tree(root: Path, runs: list[Run]) -> Run | str:
+    lock = root / "dvc.lock"
+    text = lock.read_text(encoding="utf-8", errors="replace") if lock.is_file() else ""
+    return next((run for run in runs if run.status == "succeeded" and text and run.restore.dvc_lock == text), "")
 
 
 FIRST_CONFIG = """\

@@ -21,7 +21,7 @@ from trackside.errors import ConfigError, DataError, NotFound
 from trackside.report import text
 from trackside.report.build import build_report
 from trackside.report.diff import diff_commits, metric_rows, value_rows
-from trackside.report.local import report_commits, report_runs, write
+from trackside.report.local import report_between, write
 from trackside.report.plots import MAX_POINTS, plots_of
 from trackside.report.snapshot import GitMetrics, git_reader, snapshots
 from trackside.report.values import flatten, lock_dependencies, metrics_of, parse
@@ -377,7 +377,7 @@ def test_a_local_report_of_two_commits(project: Path) -> None:
     model = MODEL.__class__(
         name="delay", path="m", metrics=(MetricPolicy(name="roc_auc", file="eval/metrics.json", direction="max"),)
     )
-    report = report_commits(project, "HEAD~1", "HEAD", model=model, processes=PROCESSES)
+    report = report_between(project, "HEAD~1", "HEAD", model=model, processes=PROCESSES)
     assert report.headline == "better: roc_auc 0.700 → 0.720 (+0.020)"
     assert report.gate == "passed"
     assert [plot.title for plot in report.plots] == ["ROC"]
@@ -387,10 +387,13 @@ def test_a_local_report_of_two_commits(project: Path) -> None:
         write(report, "pdf")
 
 
-def test_a_local_report_of_two_runs() -> None:
-    report = report_runs(better(), baseline(), model=MODEL, config=CONFIG)
+def test_a_local_report_of_two_runs(project: Path) -> None:
+    report = report_between(project, baseline(), better(), model=MODEL, config=CONFIG, processes=PROCESSES)
     assert report.headline == "better: roc_auc 0.690 → 0.705 (+0.015)"
-    assert report_runs(better(), None, model=MODEL).baseline_note == "No baseline was named."
+    assert report.baseline_note == ""
+    mixed = report_between(project, "HEAD", better(), model=MODEL, processes=PROCESSES)
+    assert mixed.baseline == "metrics tracked in git at HEAD"
+    assert mixed.baseline_note.endswith("without intervals.")
 
 
 def test_an_empty_commit_says_nothing(tmp_path: Path) -> None:

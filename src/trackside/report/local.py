@@ -14,33 +14,32 @@ from trackside.report.build import build_report
 from trackside.report.snapshot import GitMetrics, git_reader, snapshots
 from trackside.system.process import Processes
 
+Side = Run | str
+"""A run, or a revision; an empty one is the working tree."""
 
-def report_runs(
-    current: Run, baseline: Run | None, *, model: Model, config: Config | None = None, note: str = ""
+
+def report_between(
+    repository: Path,
+    baseline: Side,
+    current: Side,
+    *,
+    model: Model,
+    processes: Processes,
+    config: Config | None = None,
 ) -> Report:
-    """A run against another one, or against nothing."""
-    why = note if baseline is not None or note else "No baseline was named."
-    return build_report(current, model=model, config=config, baseline=baseline, baseline_note=why)
-
-
-def report_commits(
-    repository: Path, baseline: str, current: str, *, model: Model, processes: Processes, config: Config | None = None
-) -> Report:
-    """What git tracks in two commits; an empty name is the working tree.
+    """One side against the other: what a run recorded, or what git tracks in a commit.
 
     Raises:
         ConfigError: not a revision.
         NotFound: a commit exists neither here nor at the remote.
         DataError: a tracked file cannot be read.
     """
-    old, new = snapshots(git_reader(repository, processes), [baseline, current], model)
-    return build_report(
-        run_of(new, model),
-        model=model,
-        config=config,
-        baseline=old,
-        baseline_note="Compared with the metrics that git tracks, without intervals.",
-    )
+    revisions = [side for side in (baseline, current) if isinstance(side, str)]
+    found = snapshots(git_reader(repository, processes), revisions, model)
+    old = found.pop(0) if isinstance(baseline, str) else baseline
+    new = run_of(found.pop(0), model) if isinstance(current, str) else current
+    note = "Compared with the metrics that git tracks, without intervals." if revisions else ""
+    return build_report(new, model=model, config=config, baseline=old, baseline_note=note)
 
 
 def run_of(snapshot: GitMetrics, model: Model) -> Run:

@@ -23,8 +23,12 @@ LINK = "train.md"
 
 
 def head_of(workspace: Path, processes: Processes) -> str:
-    """The commit that is checked out."""
-    return processes.run(["git", "-C", workspace, "rev-parse", "HEAD"], env=git_env(processes.env)).text.strip()
+    """The commit that is checked out. Raises ConfigError where there is none yet."""
+    words: list[str | Path] = ["git", "-C", workspace, "rev-parse", "--verify", "--quiet", "HEAD^{commit}"]
+    found = processes.run(words, env=git_env(processes.env), check=False).text.strip()
+    if not found:
+        raise ConfigError(f"{workspace} has no commit", remedy='git add --all && git commit -m "Start"', link=LINK)
+    return found
 
 
 def resolved(job: TrainJob, processes: Processes) -> tuple[GitTree, PipelineInputs]:
