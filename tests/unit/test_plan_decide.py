@@ -187,6 +187,12 @@ def test_rules_that_hold_for_all_facts() -> None:
                 assert not checks
                 assert not comments
                 continue
+            started = next((o.unless_title for o in dispatched if o.inputs["model"] == one.model), None)
+            if started in [run.title for run in facts.active if run.event == "workflow_dispatch"]:
+                seen["under way: inputs_changed"] += 1
+                assert not checks
+                assert not comments
+                continue
             (check,) = checks
             assert check.head_sha == HEAD
             green = one.decision == "nothing" or (one.decision == "reuse" and passed)

@@ -26,7 +26,8 @@ def decide(facts: Facts, report: Reporter) -> tuple[Plan, list[Operation]]:
     talk: list[Operation] = []
     starts: list[Operation] = []
     for plan, one in zip(plans, facts.models, strict=True):
-        talk += _publish(facts, plan, one, report)
+        if not _runs_already(facts, plan):
+            talk += _publish(facts, plan, one, report)
         if plan.decision == "train":
             starts.append(_dispatch(facts, plan))
     document = Plan(subject=facts.subject, models=plans, policy_changes=list(facts.policy_changes))
@@ -169,6 +170,12 @@ def _dispatch(facts: Facts, plan: ModelPlan) -> DispatchWorkflow:
         },
         unless_title=title,
     )
+
+
+def _runs_already(facts: Facts, plan: ModelPlan) -> bool:
+    """Whether just this training is under way: it may be publishing now, and its report must not become "queued"."""
+    wanted = _title(facts, plan) if plan.decision == "train" else ""
+    return any(run.title == wanted and run.event == "workflow_dispatch" for run in facts.active)
 
 
 def _cancellations(facts: Facts, plans: list[ModelPlan]) -> list[Operation]:

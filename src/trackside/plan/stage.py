@@ -23,7 +23,7 @@ from trackside.plan.facts import Facts, ModelFacts, Reporter
 from trackside.plan.objects import GitTree, fetch, read_commit
 from trackside.plan.pipeline import PipelineInputs, inputs_of
 from trackside.plan.resolve import Job, RawPipeline, resolve
-from trackside.report.marker import marker
+from trackside.report.marker import check_name, marker
 from trackside.system.clock import Clock
 from trackside.system.process import Processes
 
@@ -129,7 +129,8 @@ def _plan_pull(event: PullRequestEvent, ports: Ports, report: Reporter, workflow
     if policy is None:
         return _nothing(ports, "not_configured", f"{branch} has no {CONFIG_FILE}")
     config = policy[0]
-    if event.action == "labeled" and (config.train.on != "label" or event.label != config.train.label):
+    asks = config.train.on == "label" and event.label == config.train.label
+    if event.action == "labeled" and not asks and _answered(pull, config, ports):
         return _nothing(ports, "label_ignored", f"label {event.label!r} starts nothing")
     viewer = ports.forge.viewer()
     comments = [one for one in ports.forge.comments(pull.number) if one.author == viewer]
@@ -168,6 +169,23 @@ def _plan_pull(event: PullRequestEvent, ports: Ports, report: Reporter, workflow
     return Planned(
         plan=made.plan, operations=[*extra, *made.operations], reason_code=made.reason_code, message=made.message
     )
+
+
+def _answered(pull: Pull, config: Config, ports: Ports) -> bool:
+    """Whether the head has the checks that it needs, so that a label which asks for nothing can be passed over.
+
+    GitHub keeps one waiting run of a concurrency group: this event may have pushed out the one of a push or of the
+    label that starts training. So what counts is the state, not the event.
+    """
+    if pull.draft:
+        return True
+    found = {one.name: one for one in ports.forge.checks(pull.head_sha) if one.external_id.startswith("trackside:")}
+    labelled = config.train.on == "label" and config.train.label in pull.labels
+    for model in config.models:
+        check = found.get(check_name(model.name))
+        if check is None or (labelled and check.conclusion == "action_required"):
+            return False
+    return True
 
 
 def _plan_merge_group(event: MergeGroupEvent, ports: Ports, report: Reporter, workflow: str) -> Planned:
