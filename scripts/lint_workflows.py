@@ -28,7 +28,8 @@ def workflows() -> list[Path]:
 
 
 def actions() -> list[Path]:
-    return sorted([ROOT / "action.yml", *ROOT.glob("actions/*/action.yml"), *ROOT.glob("src/**/action.yml")])
+    found = [ROOT / "action.yml", *ROOT.glob("actions/*/action.yml"), *ROOT.glob("src/**/action.yml")]
+    return sorted({path.resolve() for path in found})
 
 
 def undefined_in_composite(path: Path) -> list[str]:

@@ -6,7 +6,6 @@ import json
 import sys
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from trackside.app import Context
 from trackside.config.load import load
@@ -224,7 +223,4 @@ def _plain(name: str) -> str:
 
 
 def _shipped(name: str) -> str:
-    """A workflow file: from the checkout, or from the installed package."""
-    checkout = Path(__file__).resolve().parents[2] / "workflows" / name
-    found: Any = checkout if checkout.is_file() else files("trackside") / "workflows" / name
-    return str(found.read_text(encoding="utf-8"))
+    return (files("trackside") / "shipped/workflows" / name).read_text(encoding="utf-8")

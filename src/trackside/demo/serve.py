@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from trackside.demo.world import SOURCE, machine_env
+from trackside.demo.world import SHIPPED, machine_env
 from trackside.errors import ToolError
 from trackside.sandbox.actions.dispatcher import Dispatcher, export_actions
 from trackside.sandbox.server import Sandbox
@@ -24,7 +24,7 @@ def serve(
     root = root.resolve()
     sandbox = Sandbox(root, machine, port=port, strict=False)
     sandbox.extra_routes += routes(sandbox, ensure_mermaid(root / "cache", machine))
-    actions = {"trackside-ml/trackside": export_actions(SOURCE, root / "actions")}
+    actions = {"trackside-ml/trackside": export_actions(SHIPPED, root / "actions")}
     owner = repo.split("/")[0]
     with sandbox:
         sandbox.dispatcher = Dispatcher(sandbox.hub, machine, actions)

@@ -33,6 +33,7 @@ PASSED_ON = (
 """Variables of this machine that jobs may see beside PATH: settings of package indexes and certificates."""
 
 SOURCE = Path(__file__).resolve().parents[3]
+SHIPPED = Path(__file__).resolve().parents[1] / "shipped"
 
 
 def machine_env(env: Mapping[str, str]) -> dict[str, str]:

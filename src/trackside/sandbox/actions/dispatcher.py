@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+import trackside
 from trackside.sandbox.actions import workflow as flow
 from trackside.sandbox.actions.act import ActRunner
 from trackside.sandbox.actions.births import Birth, born, context, failed_at_birth, starting
@@ -332,12 +333,19 @@ class Dispatcher:
 
 
 def export_actions(source: Path, target: Path) -> Path:
-    """A copy of this project's actions without what act would copy in vain (virtual environment, build, tests)."""
+    """A copy of this project's actions without what act would copy in vain (virtual environment, build, tests).
+
+    Args:
+        source: a checkout, or the folder `shipped` of the installed package.
+    """
     if target.exists():
         shutil.rmtree(target)
     target.mkdir(parents=True)
-    skip: Callable[[str, list[str]], set[str]] = shutil.ignore_patterns("__pycache__", "*.pyc", "*.egg-info", "sandbox")
-    for name in ("actions", "requirements", "src"):
+    skip: Callable[[str, list[str]], set[str]] = shutil.ignore_patterns(
+        "__pycache__", "*.pyc", "*.egg-info", "sandbox", "shipped"
+    )
+    for name in ("actions", "requirements"):
         shutil.copytree(source / name, target / name, ignore=skip)
+    shutil.copytree(Path(trackside.__file__).parent, target / "src/trackside", ignore=skip)
     shutil.copy(source / "action.yml", target / "action.yml")
     return target
