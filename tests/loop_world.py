@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -225,7 +224,7 @@ class Repo:
         return self.state.list("check_run", self.name, head_sha=sha)
 
     def check(self, number: int) -> dict[str, Any]:
-        """The check of a pull request's head: of several runs by one name GitHub shows the newest. None is unfinished."""
+        """The check of a pull request's head: of several runs by one name GitHub shows the newest. All have ended."""
         found = self.checks(self.head(number))
         assert len({one["name"] for one in found}) == 1, (found, self.logs())
         assert {one["status"] for one in found} == {"completed"}, found
@@ -278,13 +277,14 @@ class Repo:
         return {path: load(Pointer, raw) for path, raw in self.data().items() if path.startswith("inputs/")}
 
     def state_of(self, number: int) -> Any:
-        """All that a reviewer sees of a pull request, to compare before and after."""
-        comments = [(one["id"], one["user"], _lasting(one["body"])) for one in self.comments(number)]
-        checks = [
-            (one["id"], one["name"], one["status"], one["conclusion"], one["external_id"], one["output"]["title"])
-            for one in self.checks(self.head(number))
-        ]
-        return comments, sorted(checks)
+        """All that a reviewer sees of a pull request, line by line, to compare before and after."""
+        shown: list[Any] = []
+        for one in self.comments(number):
+            shown += [(one["id"], one["user"]), *one["body"].splitlines()]
+        for one in sorted(self.checks(self.head(number)), key=lambda check: int(check["id"])):
+            shown.append([one[key] for key in ("id", "name", "status", "conclusion", "external_id", "details_url")])
+            shown += [one["output"]["title"], *one["output"]["summary"].splitlines()]
+        return shown
 
     def calls(self, run: Mapping[str, Any], job: str) -> list[tuple[str, str, int]]:
         """API calls with the token of one job: method, path, status."""
@@ -293,11 +293,6 @@ class Repo:
             for one in self.world.sandbox.calls
             if one.run_id == run["id"] and one.job == job
         ]
-
-
-def _lasting(body: str) -> str:
-    """A comment without durations, which differ from run to run."""
-    return re.sub(r"\b\d+(?:\.\d+)? (?:s|ms|min)\b", "? s", body)
 
 
 def executed(run: Run) -> list[str]:

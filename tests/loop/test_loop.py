@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
 import pytest
 
-from loop_world import MODEL, PLAN, TRAIN, World, executed, params, world
+from loop_world import DVC_YAML, MODEL, PLAN, TRAIN, Repo, World, executed, params, world
+from trackside.documents.run import Run
 from trackside.report.marker import marker
 
 __all__ = ["world"]
 pytestmark = pytest.mark.act
 
 
-def test_an_improving_pull_request_is_trained_reported_and_recorded(world: World) -> None:
+class Trained(NamedTuple):
+    """A repository whose `main` is trained, and a pull request that improves the model."""
+
+    repo: Repo
+    base: Run
+    number: int
+    plan: Mapping[str, Any]
+    train: Mapping[str, Any]
+
+
+@pytest.fixture(scope="module")
+def trained(world: World) -> Trained:
     repo = world.repo()
     base = repo.train_main()
-    assert (base.status, executed(base)) == ("succeeded", ["train", "evaluate"])
     number = repo.pull("better", params(0.8))
+    first, plan, train = repo.runs()
+    assert [one["workflow_path"] for one in (first, plan, train)] == [TRAIN, PLAN, TRAIN], repo.logs()
+    assert {one["conclusion"] for one in (first, plan, train)} == {"success"}, repo.logs()
+    return Trained(repo, base, number, plan, train)
 
+
+def test_an_improving_pull_request_is_trained_reported_and_recorded(trained: Trained) -> None:
+    repo, base, number = trained.repo, trained.base, trained.number
+    assert (base.status, executed(base)) == ("succeeded", ["train", "evaluate"])
     body, check, run = repo.comment(number), repo.check(number), repo.record(number)
     assert body.startswith(marker(MODEL))
-    assert "**Gate passed**" in body
-    assert "`accuracy`" in body
-    assert "0.8" in body
-    assert "0.7" in body
+    for word in ("**Gate passed**", "`accuracy`", "0.8", "0.7"):
+        assert word in body
     assert (check["name"], check["conclusion"]) == (f"trackside / {MODEL}", "success")
     assert check["external_id"] == f"trackside:{MODEL}:{run.input_digest}"
     assert (run.status, executed(run)) == ("succeeded", ["train", "evaluate"])
@@ -32,26 +52,91 @@ def test_an_improving_pull_request_is_trained_reported_and_recorded(world: World
     pointer = repo.pointers()[f"inputs/{MODEL}/{run.input_digest.removeprefix('sha256:')}.json"]
     assert (pointer.run, pointer.input_digest) == (run.id, run.input_digest)
     assert len(repo.records()) == len(repo.pointers()) == 2
-
-    runs = repo.runs()
-    assert [(one["workflow_path"], one["conclusion"]) for one in runs] == [
-        (TRAIN, "success"),
-        (PLAN, "success"),
-        (TRAIN, "success"),
-    ]
-    jobs = repo.jobs(runs[2])
+    jobs = repo.jobs(trained.train)
     assert {key: job["runner_name"] for key, job in jobs.items()} == {
         "admit": "Hosted 1",
         "train": "gpu-1",
         "publish": "Hosted 1",
     }
-    # Only plan and publish write.
     writes = {
-        key: [one for one in repo.calls(run_, key) if one[0] != "GET"]
-        for run_, key in ((runs[1], "plan"), *((runs[2], key) for key in jobs))
+        key: sum(method != "GET" for method, _, _ in repo.calls(one, key))
+        for one, key in ((trained.plan, "plan"), *((trained.train, key) for key in jobs))
     }
-    assert not writes["admit"]
-    assert not writes["train"]
-    assert writes["plan"]
-    assert writes["publish"]
-    print(f"1 improving pull request: {len(writes['plan'])} + {len(writes['publish'])} writes")
+    assert (writes["admit"], writes["train"]) == (0, 0)
+    assert writes["plan"] >= 3
+    assert writes["publish"] >= 3
+    print(f"1 improving pull request: writes {writes}")
+
+
+def test_what_needs_no_training_is_green_with_nothing_executed(trained: Trained) -> None:
+    repo = trained.repo
+    trainings, tip = len(repo.runs(TRAIN)), repo.tip()
+    words = repo.pull("words", {"README.md": b"# tiny, and well described\n"})
+    assert repo.comments(words) == []
+    assert repo.check(words)["conclusion"] == "success"
+    again = repo.pull("again", params(0.8) | {"README.md": b"# the same inputs\n"})
+    check, body = repo.check(again), repo.comment(again)
+    assert check["conclusion"] == "success"
+    assert "**Gate passed**" in body
+    assert "nothing was executed" in body
+    assert len(repo.runs(TRAIN)) == trainings
+    assert repo.tip() == tip
+    group = repo.hub.enqueue(repo.name, again, repo.person())
+    repo.settle()
+    (queued,) = repo.checks(group)
+    assert (queued["status"], queued["conclusion"]) == ("completed", "success")
+    assert len(repo.runs(TRAIN)) == trainings
+    print("3 events without training: README alone, inputs answered, merge group")
+
+
+@pytest.mark.parametrize("which", ["plan", "train"])
+def test_a_re_run_changes_nothing(trained: Trained, which: str) -> None:
+    repo, number = trained.repo, trained.number
+    before, tip, data = repo.state_of(number), repo.tip(), repo.data()
+    trainings = len(repo.runs(TRAIN))
+    again = trained.plan if which == "plan" else trained.train
+    repo.dispatcher.rerun(repo.name, again["id"])
+    repo.settle()
+    jobs = repo.jobs(again)
+    assert {job["conclusion"] for job in jobs.values()} == {"success"}, repo.logs()
+    assert {job["attempt"] for job in jobs.values()} == {2}
+    assert repo.state_of(number) == before
+    assert repo.data().keys() == data.keys()
+    assert len(repo.runs(TRAIN)) == trainings
+    assert repo.data() == data
+    assert repo.tip() == tip
+    print(f"{len(jobs)} jobs of the {which} run again")
+
+
+def test_two_models_have_a_comment_and_a_check_each(world: World) -> None:
+    policy = (
+        "version: 1\nmodels:\n"
+        "  first:\n    path: model.json\n    stages: [train, evaluate]\n"
+        "    metrics: {accuracy: {file: metrics.json, direction: max, min: 0.6}}\n"
+        "  second:\n    path: second.json\n    stages: [second]\n"
+        "    metrics: {size: {file: size.json, direction: min, max: 10}}\n"
+        "train: {runs-on: [self-hosted, gpu], timeout-minutes: 10}\n"
+    )
+    stage = (
+        "  second:\n    cmd: python second.py\n    deps: [second.py]\n    params: [quality]\n"
+        "    outs: [second.json]\n    metrics:\n      - size.json: {cache: false}\n"
+    )
+    code = (
+        "import pathlib, re\n"
+        'share = float(re.search(r"quality: (\\S+)", pathlib.Path("params.yaml").read_text())[1])\n'
+        'pathlib.Path("second.json").write_text("{}")\n'
+        'pathlib.Path("size.json").write_text(\'{"size": %d}\' % (share * 100))\n'
+    )
+    repo = world.repo(
+        {"trackside.yaml": policy.encode(), "dvc.yaml": (DVC_YAML + stage).encode(), "second.py": code.encode()}
+    )
+    number = repo.pull("both", params(0.8))
+    bodies = sorted(one["body"] for one in repo.comments(number))
+    assert [body.split("\n")[0] for body in bodies] == [marker("first"), marker("second")], repo.logs()
+    assert "**Gate passed**" in bodies[0]
+    assert "**Gate failed**" in bodies[1]
+    checks = {one["name"]: one["conclusion"] for one in repo.checks(repo.head(number))}
+    assert checks == {"trackside / first": "success", "trackside / second": "failure"}
+    assert [executed(repo.record(number, name)) for name in ("first", "second")] == [["train", "evaluate"], ["second"]]
+    assert len(repo.runs(TRAIN)) == len(bodies) == 2
+    print("2 models: 2 comments, 2 checks, 2 records")

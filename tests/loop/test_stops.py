@@ -1,4 +1,4 @@
-"""Training that does not end well: cancelled, failed, replaced by a newer push. The reviewer is told, a re-run mends."""
+"""Training that does not end well: cancelled, failed, replaced by a newer push. The reviewer is told why."""
 
 from __future__ import annotations
 

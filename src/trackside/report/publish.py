@@ -96,7 +96,7 @@ def publish(job: PublishJob, artifact: bytes | None, *, config: Config, ports: P
             remedy="known models: " + ", ".join(one.name for one in config.models),
             reason_code="model_unknown",
         )
-    run = read_run(job, artifact, identity)
+    run = _first_told(read_run(job, artifact, identity), ports.store)
     baseline, note = _baseline(job, identity, model, ports)
     changes = job.admission.policy_changes if job.admission else []
     report = build_report(
@@ -158,6 +158,15 @@ def read_run(job: PublishJob, artifact: bytes | None, identity: Identity) -> Run
         params=admission.params if admission else {},
         dependencies=admission.inputs if admission else [],
     )
+
+
+def _first_told(run: Run, store: RunStore) -> Run:
+    """A re-run that restored what this very run had done changes nothing: the record stands."""
+    if run.status != "succeeded" or run.restored_from != run.id:
+        return run
+    recorded = store.run(run.model, run.id)
+    same = recorded is not None and (recorded.status, recorded.input_digest) == (run.status, run.input_digest)
+    return recorded if recorded is not None and same else run
 
 
 def _claimed_digest(job: PublishJob) -> str:

@@ -13,21 +13,21 @@ from trackside.report.render import render_comment
 
 
 def reused(run: Run, baseline: Run | None, model: Model, facts: Facts) -> Published:
-    """Judge a recorded run by today's policy and this pull request's baseline; nothing is executed."""
+    """Judge a recorded run by today's policy and this pull request's baseline; nothing is executed.
+
+    A run of this very subject is shown as it was reported, so that planning again changes nothing.
+    """
     subject = facts.subject
-    shown = msgspec.structs.replace(
-        run,
-        restored_from=run.id,
-        source=Source(
-            repository=subject.repository,
-            commit=subject.commit,
-            base_commit=subject.base_commit,
-            head_commit=subject.head_commit,
-            head_repository=subject.head_repository,
-            pull_request=subject.pull_request,
-            branch=subject.branch,
-        ),
+    source = Source(
+        repository=subject.repository,
+        commit=subject.commit,
+        base_commit=subject.base_commit,
+        head_commit=subject.head_commit,
+        head_repository=subject.head_repository,
+        pull_request=subject.pull_request,
+        branch=subject.branch,
     )
+    shown = run if run.source == source else msgspec.structs.replace(run, restored_from=run.id, source=source)
     report = build_report(
         shown,
         model=model,
