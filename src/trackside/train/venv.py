@@ -55,6 +55,7 @@ def make(
                 "install",
                 "--quiet",
                 "--no-config",
+                "--compile-bytecode",  # stages may not write here, so that each would compile anew
                 "--python",
                 folder / "bin" / "python",
             ]
