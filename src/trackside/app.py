@@ -13,6 +13,7 @@ from trackside.documents.codec import dump
 from trackside.documents.result import Result
 from trackside.errors import ConfigError, ForgeError, TracksideError
 from trackside.system.process import Processes
+from trackside.system.text import inert
 from trackside.system.workflow import WorkflowCommands
 
 OUR_VARIABLES = ("TRACKSIDE_", "GITHUB_", "ACTIONS_", "RUNNER_", "INPUT_")
@@ -56,7 +57,8 @@ class Context:
         return Processes({name: text for name, text in self.env.items() if not name.startswith(OUR_VARIABLES)})
 
     def say(self, text: str) -> None:
-        print(text, file=self.out, flush=True)
+        """A line for people; inside a workflow it cannot command the runner, whatever a pull request put into it."""
+        print(inert(text) if self.commands.active else text, file=self.out, flush=True)
 
 
 def run_stage(context: Context, name: str) -> int:
@@ -67,7 +69,7 @@ def run_stage(context: Context, name: str) -> int:
         result = STAGES[name](context)
     except TracksideError as error:
         context.commands.annotate("error", error.message, title=f"trackside {name}")
-        print(error.render(), file=sys.stderr)
+        print(inert(error.render()), file=sys.stderr)
         return finish(context, failed(name, error), error.exit_code)
     default = ForgeError.exit_code if result.decision == "failed" else 0
     return finish(context, result, int(result.values.get("exit-code", default)))

@@ -26,18 +26,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     from trackside.app import Context
     from trackside.errors import TracksideError
+    from trackside.system.text import inert
 
     context = Context(env=dict(os.environ), json=bool(getattr(arguments, "json", False)))
     try:
         command: Command = arguments.handler
         return command(context, arguments)
     except TracksideError as error:
-        print(error.render(), file=sys.stderr)
+        print(inert(error.render()), file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         return 0
     except Exception:
-        traceback.print_exc()
+        print(inert(traceback.format_exc()), file=sys.stderr)
         print("this is a defect in Trackside: please report it with the lines above", file=sys.stderr)
         return TracksideError.exit_code
     except KeyboardInterrupt:

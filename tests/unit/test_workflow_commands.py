@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trackside.app import Context, run_stage
 from trackside.errors import DataError
-from trackside.system.text import clean
+from trackside.system.text import clean, inert
 from trackside.system.workflow import SUMMARY_LIMIT, WorkflowCommands
 
 
@@ -184,3 +185,32 @@ def test_the_environment_of_later_steps_is_never_written(tmp_path: Path) -> None
     commands.outputs({"GITHUB_ENV": "A=1"})
     commands.summary("A=1")
     assert not environment.exists()
+
+
+def obeyed(text: str) -> list[str]:
+    """Lines of a log that the runner takes for commands: trimmed, `::` in front; or `##[` anywhere."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return [line for line in lines if line.strip().startswith("::") or "##[" in line]
+
+
+@given(
+    st.lists(st.sampled_from(["::", "##[", "#", "[", "\n", "\r", " ", "\t", "add-mask::x", "a", "\u00a0"])).map("".join)
+)
+def test_inert_text_commands_nothing(text: str) -> None:
+    assert obeyed(inert(text)) == []
+
+
+def test_a_stage_says_and_fails_without_commanding_the_runner(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Messages quote pull requests: names of stages, files and parameters, errors of their parsers."""
+    hostile = 'x\n  ::set-output name=runs-on::["evil"]\r::add-mask::a\n##[add-mask]b'
+    out = io.StringIO()
+    env = {"GITHUB_ACTIONS": "true", "TRACKSIDE_MODE": hostile, "GITHUB_OUTPUT": str(tmp_path / "out")}
+    context = Context(env=env, out=out)
+    context.say(hostile)
+    assert obeyed(out.getvalue()) == []
+    assert run_stage(context, "plan") == 2
+    said = capsys.readouterr()
+    assert obeyed(said.err) == []
+    assert [line.partition(" ")[0] for line in obeyed(out.getvalue())] == ["::error"]

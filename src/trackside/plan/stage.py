@@ -156,7 +156,9 @@ def _plan_pull(event: PullRequestEvent, ports: Ports, report: Reporter, workflow
         problem=problem,
         gpu_seconds=_used(config, pull.number, ports),
         active=_active(workflow, ports),
-        commented=frozenset(m.name for m in config.models if any(one.body.startswith(marker(m.name)) for one in comments)),
+        commented=frozenset(
+            m.name for m in config.models if any(one.body.startswith(marker(m.name)) for one in comments)
+        ),
         policy_changes=edits,
         url=pull.url or f"{ports.web_url}/pull/{pull.number}",
         runs_url=f"{ports.web_url}/actions/workflows/{workflow}",

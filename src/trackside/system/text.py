@@ -20,6 +20,12 @@ def clean(text: str) -> str:
     return valid(text).replace("\0", "\N{REPLACEMENT CHARACTER}").replace("\r\n", "\n").replace("\r", "\n")
 
 
+def inert(text: str) -> str:
+    """Text for a job's log in which the runner finds no command: it obeys `::` at a line's start and `##[` anywhere."""
+    lines = clean(text).replace("##[", "# #[").split("\n")
+    return "\n".join(f"| {line}" if line.lstrip().startswith("::") else line for line in lines)
+
+
 def length(text: str) -> int:
     """Characters as GitHub may count them: UTF-16 code units, never fewer than code points."""
     return len(text) if text.isascii() else len(text.encode("utf-16-le", "replace")) // 2
