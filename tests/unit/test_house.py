@@ -114,6 +114,32 @@ def test_generated_pages_are_up_to_date() -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_links_lead_somewhere() -> None:
+    """Pages that errors name, and relative links of every Markdown page."""
+    named: set[str] = set()
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "LINK":
+                named.add(ast.literal_eval(node.value))
+            if isinstance(node, ast.keyword) and node.arg == "link" and isinstance(node.value, ast.Constant):
+                named.add(str(node.value.value))
+    named.discard("")
+    assert len(named) >= 7
+    assert {page for page in named if not (ROOT / "docs" / page.split("#")[0]).is_file()} == set()
+    listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    pages = [file for file in listed.split() if not file.startswith("tests/")]
+    linked = []
+    for file in pages:
+        text = re.sub(r"```.*?```", "", (ROOT / file).read_text(), flags=re.DOTALL)
+        for target in re.findall(r"\]\(([^)#\s]+)", text):
+            if "://" not in target:
+                assert ((ROOT / file).parent / target).exists(), f"{file} links to {target}"
+                linked.append(((ROOT / file).parent / target).resolve())
+    print(f"{len(named)} pages of errors, {len(linked)} links of pages")
+    assert len(linked) >= 15
+    assert [file for file in pages if file.startswith("docs/") and (ROOT / file).resolve() not in linked] == []
+
+
 def test_shipped_files_pin_one_release() -> None:
     pins = set()
     for path in (ROOT / "workflows").glob("*.yml"):
