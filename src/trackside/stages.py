@@ -14,7 +14,7 @@ import msgspec
 from trackside.app import Context
 from trackside.documents.codec import dump
 from trackside.documents.result import Result
-from trackside.errors import ConfigError, NotFound, Refused
+from trackside.errors import ConfigError, ForgeError, NotFound, Refused
 from trackside.system.clock import SystemClock, rfc3339
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from trackside.forge.github import GithubForge
     from trackside.forge.operations import Applied
     from trackside.plan.stage import Ports
+    from trackside.report.publish import PublishJob
     from trackside.store.branch import RunStore
 
 
@@ -204,41 +205,54 @@ def _written(
 
 def stage_report(context: Context) -> Result:
     """`actions/report`: publish what a training run left, as the dispatch and the admission identify it."""
-    from trackside.config.load import load as load_config
-    from trackside.config.model import CONFIG_FILE
     from trackside.documents.run import run_id
     from trackside.event.model import DispatchEvent
-    from trackside.report.publish import PublishJob, PublishPorts, publish
-    from trackside.report.render import render_json
-    from trackside.store.branch import ApiRunStore
+    from trackside.report.publish import PublishJob, end_check
     from trackside.train.job import trigger_from
 
     forge = forge_of(context, "report")
     event = event_of(context)
     if not isinstance(event, DispatchEvent):
         raise ConfigError("actions/report is for workflow_dispatch", link="actions.md")
-    text = forge.file(CONFIG_FILE, forge.default_branch())
-    if text is None:
-        raise ConfigError(f"the default branch has no {CONFIG_FILE}", reason_code="not_configured")
-    config = load_config(text.decode())
     admission = _admission(context)
-    trigger = trigger_from(context.env)
+    trigger = trigger_from(context.env, actor=admission.actor if admission else "")
     inputs = dict(event.inputs)
     if admission is None and not inputs.get("commit"):
         inputs |= {"commit": event.sha, "head-commit": event.sha, "head-repository": forge.repository}
     model = admission.model if admission else inputs.get("model", "")
     digest = admission.input_digest if admission else inputs.get("input-digest", "")
+    job = PublishJob(
+        inputs=inputs,
+        admission=admission,
+        admit_result=context.value("admit-result", "report"),
+        train_result=context.value("train-result", "report"),
+        run_id=run_id(model, digest, str(trigger.workflow_run_id or "")),
+        trigger=trigger,
+        now=rfc3339(SystemClock().now()),
+        dry_run=context.flag("dry-run", "report"),
+    )
+    try:
+        return _report(context, forge, job)
+    except (Refused, ForgeError):
+        raise
+    except Exception as error:
+        _tell(context, end_check(job, error, forge))
+        raise
+
+
+def _report(context: Context, forge: GithubForge, job: PublishJob) -> Result:
+    from trackside.config.load import load as load_config
+    from trackside.config.model import CONFIG_FILE
+    from trackside.report.publish import PublishPorts, publish
+    from trackside.report.render import render_json
+    from trackside.store.branch import ApiRunStore
+
+    text = forge.file(CONFIG_FILE, forge.default_branch())
+    if text is None:
+        raise ConfigError(f"the default branch has no {CONFIG_FILE}", reason_code="not_configured")
+    config = load_config(text.decode("utf-8", "replace"))
     published = publish(
-        PublishJob(
-            inputs=inputs,
-            admission=admission,
-            admit_result=context.value("admit-result", "report"),
-            train_result=context.value("train-result", "report"),
-            run_id=run_id(model, digest, str(trigger.workflow_run_id or "")),
-            trigger=trigger,
-            now=rfc3339(SystemClock().now()),
-            dry_run=context.flag("dry-run", "report"),
-        ),
+        job,
         _bytes(Path(context.value("run", "report")) / "run.json"),
         config=config,
         ports=PublishPorts(
@@ -283,7 +297,13 @@ def _admission(context: Context) -> Admission | None:
 
 
 def _bytes(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() and not path.is_symlink() else None
+    """A document's bytes; of one above the limit, which is refused, only so many that it is seen."""
+    from trackside.documents.codec import MAX_BYTES
+
+    if path.is_symlink() or not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)
 
 
 def stage_train(context: Context) -> Result:

@@ -15,14 +15,15 @@ from trackside.documents.codec import load
 from trackside.documents.report import Report
 from trackside.documents.result import Result
 from trackside.documents.run import Environment, Run, Source, Status, Trigger
-from trackside.errors import ConfigError, DataError, ForgeError, ToolError
+from trackside.errors import ConfigError, DataError, ForgeError, ToolError, TracksideError
 from trackside.forge.operations import Applied, CommitFiles, Operation, UpsertCheck, UpsertComment
 from trackside.forge.ports import Forge
+from trackside.plan.words import code, fenced
 from trackside.report import cml, render
 from trackside.report.build import Baseline, build_report
 from trackside.report.check import check_run
 from trackside.report.identity import Identity, identify
-from trackside.report.marker import marker
+from trackside.report.marker import check_name, external_id, marker
 from trackside.report.sanitise import bounded
 from trackside.report.snapshot import Request, snapshots
 from trackside.store.branch import RunStore
@@ -96,7 +97,7 @@ def publish(job: PublishJob, artifact: bytes | None, *, config: Config, ports: P
             remedy="known models: " + ", ".join(one.name for one in config.models),
             reason_code="model_unknown",
         )
-    run = _first_told(read_run(job, artifact, identity), ports.store)
+    run = _first_told(read_run(job, artifact, identity), job, ports.store)
     baseline, note = _baseline(job, identity, model, ports)
     changes = job.admission.policy_changes if job.admission else []
     report = build_report(
@@ -107,6 +108,41 @@ def publish(job: PublishJob, artifact: bytes | None, *, config: Config, ports: P
     operations = decide(report, run, body, job=job, identity=identity, config=config, store=ports.store)
     applied = _apply(operations, config, ports, dry_run=job.dry_run)
     return _published(report, run, body, identity, applied, config, templates)
+
+
+def end_check(job: PublishJob, error: Exception, forge: Forge) -> tuple[Applied, ...]:
+    """Complete the check in progress of a run that cannot be published, and say why: a required check must not wait
+    for a report that never comes. Only a check that the plan made for these inputs is ended; nothing is recorded.
+
+    Raises:
+        Refused, ForgeError: like `publish`.
+    """
+    identity = identify(job.inputs, job.admission, forge)
+    subject = identity.subject
+    digest = job.admission.input_digest if job.admission else _claimed_digest(job)
+    if not identity.current or not subject.head_commit:
+        return ()
+    name, ident = check_name(identity.model), external_id(identity.model, digest)
+    waiting = [one for one in forge.checks(subject.head_commit, name=name) if one.external_id == ident]
+    if not any(one.status != "completed" for one in waiting):
+        return ()
+    why = error.render() if isinstance(error, TracksideError) else f"a defect in Trackside: {type(error).__name__}"
+    text = f"{fenced(why)}\n\nOnce this is corrected, re-run the failed jobs of the training run: nothing trains again."
+    title = "the report could not be made"
+    check = UpsertCheck(
+        name=name,
+        head_sha=subject.head_commit,
+        external_id=ident,
+        title=title,
+        summary=text,
+        conclusion="failure",
+        details_url=job.trigger.url,
+    )
+    mark = marker(identity.model)
+    body = f"{mark}\n\n### Trackside: {code(identity.model)} – {title}\n\n{text}\n"
+    pull = subject.pull_request
+    talk = [UpsertComment(issue=pull, marker=mark, body=body)] if pull is not None else []
+    return forge.apply([check, *talk], dry_run=job.dry_run)
 
 
 def read_run(job: PublishJob, artifact: bytes | None, identity: Identity) -> Run:
@@ -132,9 +168,9 @@ def read_run(job: PublishJob, artifact: bytes | None, identity: Identity) -> Run
         ended_by = job.train_result if admission is not None else job.admit_result
         ending = JOB_ENDINGS.get(ended_by, "failed")
         missing = error.reason_code in ("document_missing", "not_admitted")
-        code = ending if ending == "cancelled" and missing else error.reason_code
+        reason = ending if ending == "cancelled" and missing else error.reason_code
         text = error.message + (f"\n{error.why}" if error.why else "")
-        run = _empty(job, identity, ending, code, text)
+        run = _empty(job, identity, ending, reason, text)
     if run.status == "succeeded" and job.train_result in JOB_ENDINGS:
         run = msgspec.structs.replace(run, status=JOB_ENDINGS[job.train_result], reason_code="train_job_failed")
     subject = identity.subject
@@ -152,7 +188,7 @@ def read_run(job: PublishJob, artifact: bytes | None, identity: Identity) -> Run
             pull_request=subject.pull_request,
             branch=subject.branch,
         ),
-        trigger=job.trigger,
+        trigger=_trigger(job, run),
         experiment=admission.experiment if admission else job.inputs.get("overrides", "{}").strip() not in ("", "{}"),
         overrides=admission.overrides if admission else {},
         params=admission.params if admission else {},
@@ -160,13 +196,27 @@ def read_run(job: PublishJob, artifact: bytes | None, identity: Identity) -> Run
     )
 
 
-def _first_told(run: Run, store: RunStore) -> Run:
-    """A re-run that restored what this very run had done changes nothing: the record stands."""
-    if run.status != "succeeded" or run.restored_from != run.id:
+def _first_told(run: Run, job: PublishJob, store: RunStore) -> Run:
+    """A re-run that restored what this very run had done changes nothing: the record stands.
+
+    A run without a document bears the time of publishing: published again, it keeps the first.
+    """
+    restored = run.status == "succeeded" and run.restored_from == run.id
+    undated = run.finished_at == job.now and job.admission is not None
+    recorded = store.run(run.model, run.id) if restored or undated else None
+    if recorded is None:
         return run
-    recorded = store.run(run.model, run.id)
-    same = recorded is not None and (recorded.status, recorded.input_digest) == (run.status, run.input_digest)
-    return recorded if recorded is not None and same else run
+    if restored:
+        return recorded if (recorded.status, recorded.input_digest) == (run.status, run.input_digest) else run
+    when = {name: getattr(run, name) for name in ("started_at", "finished_at", "trigger")}
+    return recorded if msgspec.structs.replace(recorded, **when) == run else run
+
+
+def _trigger(job: PublishJob, run: Run) -> Trigger:
+    """The job's own trigger, with the attempt that trained: publishing alone may be run again."""
+    told, ours = run.trigger.attempt, job.trigger.attempt
+    trained = told if told is not None and ours is not None and 0 < told <= ours else ours
+    return msgspec.structs.replace(job.trigger, attempt=trained)
 
 
 def _claimed_digest(job: PublishJob) -> str:
@@ -175,12 +225,12 @@ def _claimed_digest(job: PublishJob) -> str:
     return claimed if re.fullmatch(r"sha256:[0-9a-f]{64}", claimed) else ""
 
 
-def _empty(job: PublishJob, identity: Identity, status: Status, code: str, text: str) -> Run:
+def _empty(job: PublishJob, identity: Identity, status: Status, reason: str, text: str) -> Run:
     return Run(
         id=job.run_id,
         model=identity.model,
         status=status,
-        reason_code=code,
+        reason_code=reason,
         input_digest="",
         source=Source(repository="", commit=""),
         trigger=job.trigger,
