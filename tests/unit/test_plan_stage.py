@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -323,7 +324,15 @@ def test_a_fork_starts_nothing_and_is_told_which_command_does(place: Place) -> N
     assert (plan.decision, plan.reason_code) == ("refused", "fork")
     assert kinds(planned) == ["UpsertComment", "UpsertCheck"]
     assert check(planned).conclusion == "action_required"
-    assert f"/train delay sha={ports.forge.pull(number).head_sha}" in comment(planned)
+    head = ports.forge.pull(number).head_sha
+    assert f"/train delay sha={head}" in comment(planned)
+    script = comment(planned).partition("```sh\n")[2].partition("```")[0]
+    words = shlex.split(script)
+    assert words[:6] == ["gh", "workflow", "run", "train.yml", "--ref", "main"]
+    inputs = dict(word.split("=", 1) for word in words if "=" in word)
+    assert inputs["head-commit"] == head
+    admitted = admit(inputs, replace(place.ports(), workdir=place.workdir / "by-hand"), actor="ada")
+    assert (admitted.subject.pull_request, admitted.subject.commit) == (number, inputs["commit"])
     outcomes = [one.outcome for one in ports.forge.apply(planned.operations)]
     assert outcomes == ["created", "created"]
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 from trackside.documents.plan import ModelPlan
 from trackside.errors import ConfigError, TracksideError
 from trackside.forge.model import Annotation
 from trackside.plan.facts import Facts
+from trackside.plan.titles import run_title
 from trackside.report.marker import marker
 
 PLAN_MARKER = "<!-- trackside:plan -->"
@@ -83,14 +85,33 @@ def _middle(facts: Facts, plan: ModelPlan, error: TracksideError | None) -> list
 
 def _how(facts: Facts, plan: ModelPlan) -> str:
     """What a person can do to start it."""
-    command = f"```\n/train {plan.model} sha={facts.subject.head_commit}\n```"
     role = facts.config.commands.get("train", "write")
     if plan.reason_code == "label_missing":
         return f"Add the label {code(facts.config.train.label)} to start it."
     if plan.reason_code == "gpu_hours_used_up":
         return "Raise `train.gpu-hours-per-pull` on the default branch to go on."
     review = " after reading the changes: training runs this code" if plan.reason_code == "fork" else ""
-    return f"Someone with the role `{role}` can start it{review}, by the comment\n\n{command}"
+    return (
+        f"Someone with the role `{role}` can start it{review}, for exactly this commit:\n\n"
+        f"```sh\n{by_hand(facts, plan)}\n```\n\nWhere comments are commands, `/train {plan.model} sha={facts.subject.head_commit}` does the same."
+    )
+
+
+def by_hand(facts: Facts, plan: ModelPlan) -> str:
+    """The command line of GitHub's own client that dispatches this training; nothing in it can end its quotes."""
+    subject = facts.subject
+    inputs = {
+        "model": plan.model,
+        "title": run_title(plan.model, pull=subject.pull_request, head=subject.head_commit, digest=plan.input_digest),
+        "commit": subject.commit,
+        "base-commit": subject.base_commit,
+        "head-commit": subject.head_commit,
+        "head-repository": subject.head_repository,
+        "pull-request": str(subject.pull_request or ""),
+    }
+    words = ["gh", "workflow", "run", facts.train_workflow, "--ref", facts.default_branch]
+    fields = [f"-f {shlex.quote(f'{name}={text}')}" for name, text in inputs.items() if text]
+    return " \\\n  ".join([shlex.join(words), *fields])
 
 
 def _fix(plan: ModelPlan) -> str:
