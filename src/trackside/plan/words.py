@@ -93,7 +93,8 @@ def _how(facts: Facts, plan: ModelPlan) -> str:
     review = " after reading the changes: training runs this code" if plan.reason_code == "fork" else ""
     return (
         f"Someone with the role `{role}` can start it{review}, for exactly this commit:\n\n"
-        f"```sh\n{by_hand(facts, plan)}\n```\n\nWhere comments are commands, `/train {plan.model} sha={facts.subject.head_commit}` does the same."
+        f"```sh\n{by_hand(facts, plan)}\n```\n\n"
+        f"Where comments are commands, `/train {plan.model} sha={facts.subject.head_commit}` does the same."
     )
 
 
