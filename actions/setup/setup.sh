@@ -11,10 +11,11 @@ case "$set_name" in core | plan | train) ;; *)
 esac
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 lock=$root/requirements/$set_name.txt
+cd / # the workspace may hold files of a pull request: nothing is imported or configured from there
 
 python=''
 for candidate in "${TRACKSIDE_BASE_PYTHON:-}" python3.13 python3.12 python3.11 python3 python; do
-  if [ -n "$candidate" ] && "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+  if [ -n "$candidate" ] && "$candidate" -I -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
     python=$candidate
     break
   fi
@@ -24,7 +25,7 @@ if [ -z "$python" ]; then
   exit 2
 fi
 
-version=$("$python" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
+version=$("$python" -I -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
 digest=$(sha256sum "$lock" | cut -c1-16)
 cache=${RUNNER_TOOL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/trackside
 home=$cache/$set_name-$version-$digest
@@ -34,12 +35,12 @@ if [ ! -x "$home/bin/python" ]; then
   trap 'rm -rf "$aside"' EXIT
   echo "installing the $set_name set ($(grep -c '==' "$lock") packages)" >&2
   if command -v uv >/dev/null; then
-    uv venv --quiet --python "$("$python" -c 'import sys; print(sys.executable)')" "$aside/env" >&2
+    uv venv --quiet --python "$("$python" -I -c 'import sys; print(sys.executable)')" "$aside/env" >&2
     uv pip install --quiet --python "$aside/env/bin/python" --require-hashes -r "$lock" >&2
   else
-    "$python" -m venv "$aside/env" >&2
+    "$python" -I -m venv "$aside/env" >&2
     # Like uv, without bytecode: a job imports a part of it, and Python keeps what it compiles.
-    "$aside/env/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r "$lock" >&2
+    "$aside/env/bin/python" -I -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r "$lock" >&2
   fi
   # Two jobs may finish at once: the second rename fails and the first environment serves both.
   mv -T "$aside/env" "$home" 2>/dev/null || [ -x "$home/bin/python" ]
