@@ -204,7 +204,7 @@ class Repo:
                     return run
             return None
 
-        return self.until(found, 90)  # type: ignore[no-any-return]
+        return self.until(found, LIMIT)  # type: ignore[no-any-return]
 
     # What is there
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from loop_world import MODEL, POLICY, SECRET, TRAIN, Repo, World, executed, params, project, world
+from loop_world import LIMIT, MODEL, POLICY, SECRET, TRAIN, Repo, World, executed, params, project, world
 
 __all__ = ["world"]
 pytestmark = pytest.mark.act
@@ -215,7 +215,7 @@ class Swap:
         self.thread.start()
 
     def _watch(self) -> None:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + LIMIT
         while time.monotonic() < deadline and not self.done:
             try:
                 genuine = json.loads(self.path.read_bytes())
