@@ -529,6 +529,19 @@ def test_a_model_alone_trains_the_tip_of_the_default_branch(place: Place) -> Non
         admit({"model": "@octo"}, place.ports(), actor="ada")
 
 
+def test_a_commit_is_judged_against_its_own_first_parent(place: Place) -> None:
+    """Whoever dispatches may not choose a worse baseline, which would turn a regression green."""
+    worse = place.commit("worse", {"params.yaml": FILES["params.yaml"].replace("lr: 0.1", "lr: 99.0").encode()})
+    tip = place.commit("topic", dict(NEW_LR))
+    parent = place.sandbox.hub.bare(place.repo).commit(tip).parents[0]
+    asked = {"model": "delay", "branch": "topic", "commit": tip}
+    for base in ("", parent):
+        assert admit({**asked, "base-commit": base}, place.ports(), actor="ada").subject.base_commit == parent
+    for claim in (worse, tip):
+        with pytest.raises(Refused, match="first parent"):
+            admit({**asked, "base-commit": claim}, place.ports(), actor="ada")
+
+
 def push_again(place: Place, asked: dict[str, str]) -> None:
     place.commit("topic", {"README.md": b"newer\n"})
 

@@ -160,9 +160,13 @@ def _commit_subject(asked: Mapping[str, str], ports: Ports, *, branch: str, tip:
         raise _mismatch("head-commit is another one than commit")
     ports.fetch([commit])
     parents = read_commit(ports.git_dir, commit, ports.processes).parents
-    base = asked.get("base-commit") or (parents[0] if parents else "")
+    queued = named.startswith("gh-readonly-queue/")  # a branch that GitHub alone writes, on a base that it names
+    first = parents[0] if parents else ""
+    base = (queued and asked.get("base-commit")) or first
+    if asked.get("base-commit", base) not in ("", base):
+        raise _mismatch("base-commit is not the first parent, which results are judged against")
     return Subject(
-        kind="merge_group" if named.startswith("gh-readonly-queue/") else "commit",
+        kind="merge_group" if queued else "commit",
         repository=ports.forge.repository,
         commit=commit,
         base_commit=base,

@@ -337,7 +337,9 @@ def _used(config: Config, number: int, ports: Ports) -> float:
     """GPU seconds of all recorded runs of a pull request; looked up only where they are capped."""
     if config.train.gpu_hours_per_pull is None:
         return 0.0
-    return sum(run.usage.gpu_seconds for run in ports.store.runs(limit=100_000) if run.source.pull_request == number)
+    return sum(
+        max(0.0, run.usage.gpu_seconds) for run in ports.store.runs(limit=100_000) if run.source.pull_request == number
+    )
 
 
 def _active(workflow: str, ports: Ports) -> tuple[WorkflowRun, ...]:
