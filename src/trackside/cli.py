@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser().print_help()
         return 2
     from trackside.app import Context
-    from trackside.errors import TracksideError
+    from trackside.errors import ConfigError, TracksideError
     from trackside.system.text import inert
 
     context = Context(env=dict(os.environ), json=bool(getattr(arguments, "json", False)))
@@ -35,6 +35,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TracksideError as error:
         print(inert(error.render()), file=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        extra = "sandbox" if arguments.command in ("sandbox", "demo") else "train"
+        lacks = ConfigError(
+            f"`trackside {arguments.command}` needs the package {error.name}, which is not installed",
+            remedy=f"pip install 'trackside-ml[{extra}]'",
+            reason_code="tool_missing",
+        )
+        print(inert(lacks.render()), file=sys.stderr)
+        return lacks.exit_code
     except BrokenPipeError:
         return 0
     except Exception:

@@ -186,7 +186,7 @@ def _work_tree(root: Path, runs: list[Run]) -> Run | str:
 
 
 FIRST_CONFIG = """\
-# yaml-language-server: $schema=trackside.schema.json
+# Every key: https://github.com/trackside-ml/trackside/blob/main/docs/configuration.md
 version: 1
 models:
   {name}:

@@ -317,7 +317,16 @@ def stage_train(context: Context) -> Result:
     from trackside.train.phases import run_phase
 
     folder = Path(context.value("admission", "train")).resolve()
-    admission = load(Admission, (folder / "admission.json").read_bytes(), name="the admission")
+    admitted = _bytes(folder / "admission.json")
+    if admitted is None:
+        raise ConfigError(
+            f"{folder} holds no admission",
+            why="a run is trained only after `actions/plan` with `mode: admit` has checked it",
+            remedy="- uses: actions/download-artifact@…\n  with: {name: trackside-admission, path: trackside-plan}",
+            link="train.md",
+            reason_code="not_admitted",
+        )
+    admission = load(Admission, admitted, name="the admission")
     config = load_config((folder / "trackside.yaml").read_text())
     model = config.model(admission.model)
     if model is None:

@@ -191,3 +191,11 @@ def test_init_writes_files_that_check_accepts(tmp_path: Path, say: Say) -> None:
     assert "kept     trackside.yaml" in say("init")[1]
     assert "wrote" in say("init", "--force")[1]
     assert say("check")[0] == 0
+
+
+def test_training_alone_needs_an_admission(tmp_path: Path, say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACKSIDE_PHASE", "pull")
+    code, out, err = say("stage", "train")
+    assert code == 2
+    assert "holds no admission" in err
+    assert "not_admitted" in out

@@ -58,6 +58,18 @@ def test_commands_work_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    hidden = tmp_path / "sitecustomize.py"
+    hidden.write_text("import sys; sys.modules['uvicorn'] = None\n")
+    lacking = subprocess.run(
+        [sys.executable, "-m", "trackside", "sandbox"],
+        cwd=project,
+        env=env | {"PYTHONPATH": f"{site}:{tmp_path}"},
+        capture_output=True,
+        text=True,
+    )
+    assert lacking.returncode == 2
+    assert "pip install 'trackside-ml[sandbox]'" in lacking.stderr
+    assert "Traceback" not in lacking.stderr
     assert type_("init").count("wrote") == 3
     for name in ("pull-request.yml", "train.yml"):
         assert (project / ".github/workflows" / name).read_bytes() == (ROOT / "workflows" / name).read_bytes()
