@@ -256,6 +256,13 @@ def test_mermaid_lines_have_the_same_points() -> None:
     assert charts.legend(plot) == "grey: baseline · blue: this run"
 
 
+def test_a_line_that_is_too_short_to_be_drawn_is_named() -> None:
+    wide, short = Series(name="baseline", x=[0, 1], y=[0, 1]), Series(name="this run", x=[0.4, 0.5], y=[0.3, 0.6])
+    plot = Plot(title="Calibration", kind="line", x_label="a", y_label="b", series=[wide, short])
+    assert charts.mermaid(plot).count("line [") == 1
+    assert charts.legend(plot) == "grey: baseline · this run covers too small a part: see the table"
+
+
 points = st.lists(st.tuples(*[st.floats(allow_nan=False, allow_infinity=False)] * 2), min_size=2, max_size=12)
 
 

@@ -104,10 +104,13 @@ def mermaid(plot: Plot) -> str:
 
 
 def legend(plot: Plot) -> str:
-    """Which colour is which line, in words."""
+    """Which colour is which line, in words, and which line is too short to be drawn."""
     made = grid(plot, common=True)
-    whole = [name for name, line in made.lines if None not in line] if made else []
-    return " · ".join(f"{NAMES.get(name, 'yellow')}: {name}" for name in whole)
+    lines = made.lines if made else ()
+    return " · ".join(
+        f"{name} covers too small a part: see the table" if None in line else f"{NAMES.get(name, 'yellow')}: {name}"
+        for name, line in lines
+    )
 
 
 def table(plot: Plot, points: int = 11) -> tuple[list[str], list[list[str]]]:
