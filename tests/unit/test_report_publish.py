@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from trackside.documents.codec import dump
 from trackside.documents.plan import Subject
 from trackside.documents.run import Run, Trigger
 from trackside.errors import ConfigError, Refused
-from trackside.forge.operations import CommitFiles, UpsertComment
+from trackside.forge.operations import CommitFiles, UpsertCheck, UpsertComment
 from trackside.plan.facts import Facts
+from trackside.report.marker import marker
 from trackside.report.publish import Published, PublishJob, PublishPorts, publish
 from trackside.report.reuse import reused
 from trackside.sandbox.server import Sandbox
@@ -312,6 +314,26 @@ def test_a_job_that_did_not_end_well_never_passes(
     (check,) = scene.checks()
     assert check.conclusion == conclusion
     assert made.result.reason_code == code
+
+
+def test_a_cancelled_run_leaves_the_words_of_the_plan_that_replaced_it(sandbox: Sandbox, repo: str) -> None:
+    """The base moved: the same head was planned anew and is green; then the older run ends as cancelled."""
+    scene, mark = Scene(sandbox, repo), marker("delay")
+    check = UpsertCheck(
+        name="trackside / delay",
+        head_sha=scene.head,
+        external_id=f"trackside:delay:{DIGEST}",
+        title="queued",
+        summary="queued",
+        conclusion=None,
+    )
+    newer = replace(check, external_id="trackside:delay:sha256:" + "7" * 64, title="nothing", conclusion="success")
+    talk = UpsertComment(issue=scene.number, marker=mark, body=f"{mark}\n\nnothing to train\n")
+    scene.forge.apply([check, newer, talk])
+    scene.publish(None, train_result="cancelled")
+    assert [one.strip() for one in scene.own_comments()] == [talk.body.strip()]
+    assert [(one.external_id, one.conclusion) for one in scene.checks()] == [(newer.external_id, "success")]
+    assert scene.recorded() is not None
 
 
 def test_a_refused_admission_ends_the_check_in_progress(sandbox: Sandbox, repo: str) -> None:

@@ -106,8 +106,23 @@ def publish(job: PublishJob, artifact: bytes | None, *, config: Config, ports: P
     templates = {**_templates(config, ports.forge), **ports.templates}
     body = render.render_comment(report, config=config, templates=templates)
     operations = decide(report, run, body, job=job, identity=identity, config=config, store=ports.store)
+    if run.status == "cancelled" and _replaced(report, identity, ports.forge):
+        operations = [one for one in operations if isinstance(one, CommitFiles)]
     applied = _apply(operations, config, ports, dry_run=job.dry_run)
     return _published(report, run, body, identity, applied, config, templates)
+
+
+def _replaced(report: Report, identity: Identity, forge: Forge) -> bool:
+    """Whether the head was planned anew meanwhile, for other inputs (its base moved): comment and check tell of those.
+
+    A check run written now would be the newest of its name, and block what may be green.
+    """
+    if not identity.current or not identity.subject.head_commit:
+        return False
+    found = forge.checks(identity.subject.head_commit, name=check_name(report.model))
+    ours = external_id(report.model, report.input_digest)
+    family = [one for one in found if one.external_id.startswith(external_id(report.model, ""))]
+    return bool(family) and max(family, key=lambda one: one.id).external_id != ours
 
 
 def end_check(job: PublishJob, error: Exception, forge: Forge) -> tuple[Applied, ...]:
