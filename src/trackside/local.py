@@ -168,13 +168,15 @@ def _side(root: Path, runs: list[Run], name: str, processes: Processes) -> Run |
     commit = processes.run(words, check=False).text.strip()
     if not commit:
         return run_named(runs, name) or name
-    answers = [run for run in runs if run.status == "succeeded" and not run.experiment and not run.source.dirty]
-    exact = [run for run in answers if run.source.commit == commit]
-    return next(iter(exact or [run for run in answers if run.source.head_commit == commit]), name)
+    answers = [run for run in runs if run.status == "succeeded" and not run.experiment]
+    clean = [run for run in answers if not run.source.dirty]
+    exact = [run for run in clean if run.source.commit == commit]
+    found = next(iter(exact or [run for run in clean if run.source.head_commit == commit]), None)
+    return next((run for run in answers if found and run.input_digest == found.input_digest), name)
 
 
 def _compared_first(runs: list[Run], current: Run | str) -> list[Run]:
-    """The run that the current one was compared with row by row goes before others of its commit."""
+    """The run that the current one was compared with row by row goes before others of the same inputs."""
     known = current.comparison.baseline_run if isinstance(current, Run) and current.comparison else ""
     return sorted(runs, key=lambda run: run.id != known)
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from plan_samples import commit, git
 
-from report_samples import POLICY, baseline, better, experiment, failed
+from report_samples import POLICY, baseline, better, comparison, experiment, failed
 from trackside.cli import main
 from trackside.documents.codec import dump
 from trackside.documents.run import Run
@@ -125,6 +125,23 @@ def test_reports_prefer_recorded_runs(project: Path, say: Say) -> None:
     keep(project, msgspec.structs.replace(better(), restore=lock))
     code, out, _ = say("report", baseline().id, "--format", "json")
     assert json.loads(out)["run"] == better().id
+
+
+def test_a_report_takes_the_run_that_rows_were_compared_with(project: Path, say: Say) -> None:
+    here = git(project, "rev-parse", "main")
+    first = baseline(id="aaaaaaaaaaaa", source=msgspec.structs.replace(baseline().source, commit=here))
+    dirty = msgspec.structs.replace(first.source, dirty=True)
+    for run in (
+        first,
+        msgspec.structs.replace(first, id="bbbbbbbbbbbb", source=dirty, started_at="2026-04-01T00:00:00Z"),
+    ):
+        keep(project, run)
+    for compared in ("aaaaaaaaaaaa", "bbbbbbbbbbbb"):
+        rows = msgspec.structs.replace(comparison(), baseline_run=compared)
+        keep(project, better(comparison=rows))
+        made = json.loads(say("report", "main", better().id, "--format", "json")[1])
+        assert made["baseline_run"] == compared
+        assert made["comparison"] is not None
 
 
 def test_a_report_of_the_work_tree(project: Path, say: Say) -> None:
