@@ -311,7 +311,7 @@ def stage_train(context: Context) -> Result:
     from trackside.config.load import load as load_config
     from trackside.documents.admission import Admission
     from trackside.documents.codec import load
-    from trackside.documents.run import Run, Source
+    from trackside.documents.run import Run
     from trackside.train.hardware import load_nvml
     from trackside.train.job import TrainJob, TrainPorts, remote_env, trigger_from
     from trackside.train.phases import run_phase
@@ -339,15 +339,7 @@ def stage_train(context: Context) -> Result:
     job = TrainJob(
         model=model,
         train=config.train,
-        source=Source(
-            repository=subject.repository,
-            commit=subject.commit,
-            base_commit=subject.base_commit,
-            head_commit=subject.head_commit,
-            head_repository=subject.head_repository,
-            pull_request=subject.pull_request,
-            branch=subject.branch,
-        ),
+        source=subject.source(),
         trigger=trigger_from(context.env, actor=admission.actor),
         workspace=Path(context.value("workspace", "train")).resolve(),
         state=Path(context.need("RUNNER_TEMP")) / f"trackside-{admission.model}",

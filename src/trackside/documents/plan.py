@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from trackside.documents.codec import Document
-from trackside.documents.run import Dependency, Part
+from trackside.documents.run import Dependency, Part, Source
 
 
 class Subject(Part, frozen=True, kw_only=True):
@@ -19,6 +19,10 @@ class Subject(Part, frozen=True, kw_only=True):
     head_repository: str = ""
     pull_request: int | None = None
     branch: str = ""
+
+    def source(self) -> Source:
+        """Which code a run of this subject trains."""
+        return Source(**{name: getattr(self, name) for name in self.__struct_fields__ if name != "kind"})
 
 
 class ModelPlan(Part, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from trackside.config.model import Model
-from trackside.documents.run import Run, Source
+from trackside.documents.run import Run
 from trackside.plan.facts import Facts, Published
 from trackside.report.build import build_report
 from trackside.report.check import conclusion, notes
@@ -18,15 +18,7 @@ def reused(run: Run, baseline: Run | None, model: Model, facts: Facts) -> Publis
     A run of this very subject is shown as it was reported, so that planning again changes nothing.
     """
     subject = facts.subject
-    source = Source(
-        repository=subject.repository,
-        commit=subject.commit,
-        base_commit=subject.base_commit,
-        head_commit=subject.head_commit,
-        head_repository=subject.head_repository,
-        pull_request=subject.pull_request,
-        branch=subject.branch,
-    )
+    source = subject.source()
     shown = run if run.source == source else msgspec.structs.replace(run, restored_from=run.id, source=source)
     report = build_report(
         shown,
