@@ -249,6 +249,21 @@ def test_going_back_to_the_base_replaces_the_comment_and_cancels_the_run(place: 
     assert "nothing to train" in comment(back)
 
 
+def test_a_re_run_of_the_older_run_does_not_end_the_newest(place: Place, dispatcher: Dispatcher) -> None:
+    number, ports = place.pull(), place.ports()
+    ports.forge.apply(place.plan(number, ports=ports).operations)
+    assert dispatcher.wait_idle(20)
+    (older,) = ports.forge.runs("train.yml", active=True)
+    place.commit("topic", {"src/train.py": b"newer\n"})
+    ports.forge.apply(place.plan(number, "synchronize", ports=ports).operations)
+    assert dispatcher.wait_idle(20)
+    (newest,) = ports.forge.runs("train.yml", active=True)
+    assert newest.id != older.id
+    dispatcher.rerun(place.repo, older.id)
+    assert dispatcher.wait_idle(20)
+    assert {run.id for run in ports.forge.runs("train.yml", active=True)} == {older.id, newest.id}
+
+
 def test_a_newer_push_cancels_the_older_run_of_this_pull_request_alone(place: Place, dispatcher: Dispatcher) -> None:
     one, two = place.pull("one"), place.pull("two", {"params.yaml": b"months: 4\ntrain: {lr: 1, depth: 2}\n"})
     ports = place.ports()
