@@ -381,7 +381,7 @@ def test_label_and_command_policies_wait(place: Place) -> None:
     queued = place.plan(number, "labeled", label={"name": "gpu please"})
     assert queued.training == ["delay"]
     assert place.plan(number, "labeled", label={"name": "bug"}).training == ["delay"], "it pushed out the other event"
-    ports.forge.apply(queued.operations[:2])
+    ports.forge.apply([replace(check(queued), conclusion="failure")])
     other = place.plan(number, "labeled", label={"name": "bug"})
     assert (other.reason_code, other.operations) == ("label_ignored", [])
     place.commit("main", policy("train: {on: command}\n"))
@@ -394,6 +394,8 @@ def test_a_label_that_pushed_out_the_event_of_a_push_plans_in_its_place(place: P
     planned = place.plan(number, "labeled", label={"name": "bug"}, ports=ports)
     assert kinds(planned) == ["UpsertComment", "UpsertCheck", "DispatchWorkflow"]
     ports.forge.apply(planned.operations[:2])
+    assert place.plan(number, "labeled", label={"name": "bug"}).training == ["delay"], "in progress without a run"
+    ports.forge.apply([replace(check(planned), conclusion="failure")])
     assert place.plan(number, "labeled", label={"name": "bug"}).reason_code == "label_ignored"
     place.commit("topic", {"src/train.py": b"newer\n"})
     assert place.plan(number, "labeled", label={"name": "bug"}).training == ["delay"]

@@ -177,7 +177,8 @@ def _answered(pull: Pull, config: Config, ports: Ports) -> bool:
     """Whether the head has the checks that it needs, so that a label which asks for nothing can be passed over.
 
     GitHub keeps one waiting run of a concurrency group: this event may have pushed out the one of a push or of the
-    label that starts training. So what counts is the state, not the event.
+    label that starts training. So what counts is the state, not the event. A check in progress may have lost its run;
+    where it has not, planning again changes nothing.
     """
     if pull.draft:
         return True
@@ -185,7 +186,7 @@ def _answered(pull: Pull, config: Config, ports: Ports) -> bool:
     labelled = config.train.on == "label" and config.train.label in pull.labels
     for model in config.models:
         check = found.get(check_name(model.name))
-        if check is None or (labelled and check.conclusion == "action_required"):
+        if check is None or check.status != "completed" or (labelled and check.conclusion == "action_required"):
             return False
     return True
 
