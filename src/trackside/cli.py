@@ -110,12 +110,18 @@ def _local(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     report.add_argument("--fail", action="store_true", help="exit with 1 when the gate fails")
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return int(text)
+
+
 def _runs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     runs = commands.add_parser("runs", help="list, show, compare and export recorded runs")
     actions = runs.add_subparsers(dest="action", metavar="ACTION", required=True)
     listed = _add(actions, "list", "recorded runs, newest first", _runs_list)
     listed.add_argument("model", nargs="?")
-    listed.add_argument("-n", "--limit", type=int, default=20)
+    listed.add_argument("-n", "--limit", type=_count, default=20, help="at most so many; default: 20")
     shown = _add(actions, "show", "one run: what exactly made this model", _runs_show)
     shown.add_argument("run", help="run id (a beginning is enough) or file")
     compared = _add(actions, "compare", "two runs side by side", _runs_compare)

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from trackside.app import Context
-from trackside.config.load import load
+from trackside.config.load import load_file
 from trackside.config.model import CONFIG_FILE, Config, Model
 from trackside.documents.run import Run
 from trackside.errors import ConfigError, GateFailed
@@ -26,7 +26,7 @@ def config_of(root: Path) -> Config:
             link="configuration.md",
             reason_code="not_configured",
         )
-    return load(path.read_text(encoding="utf-8"))
+    return load_file(path)
 
 
 def model_of(config: Config, name: str | None) -> Model:
@@ -43,7 +43,7 @@ def model_of(config: Config, name: str | None) -> Model:
 def check(context: Context, path: Path) -> int:
     if not path.is_file():
         raise ConfigError(f"{path} does not exist", remedy="trackside init")
-    config = load(path.read_text(encoding="utf-8"), file=str(path))
+    config = load_file(path)
     names = ", ".join(f"{model.name} ({len(model.metrics)} metrics)" for model in config.models)
     context.say(f"{path}: valid; models: {names}")
     return 0
@@ -140,13 +140,22 @@ def report(
     made = report_between(root, before, now, model=chosen, config=config, processes=processes)
     text = write(made, form, config=config)
     if out is not None:
-        out.write_text(text, encoding="utf-8")
+        _write(out, text)
         context.say(f"{out}: {made.headline}")
     else:
         context.say(text)
     if fail and made.gate == "failed":
         raise GateFailed(made.headline, reason_code=made.reason_code)
     return 0
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be written: {error.strerror}", remedy="--out a file in a folder that exists"
+        ) from error
 
 
 def _side(root: Path, runs: list[Run], name: str, processes: Processes) -> Run | str:
@@ -214,7 +223,7 @@ def init(context: Context, root: Path, *, dry_run: bool, force: bool) -> int:
             continue
         if not dry_run:
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8")
+            _write(target, text)
         context.say(f"{'would write' if dry_run else 'wrote':8} {path}")
     context.say("next: edit trackside.yaml, then `trackside check`, commit, and push to the default branch")
     return 0

@@ -59,13 +59,11 @@ def _warn(text: str) -> None:
 
 
 def _data_branch(repo: Path) -> str:
-    from trackside.config.load import load as load_config
+    from trackside.config.load import load_file
     from trackside.config.model import CONFIG_FILE, Config
 
     path = repo / CONFIG_FILE
-    return (
-        load_config(path.read_text(encoding="utf-8")).data_branch if path.is_file() else Config(models=()).data_branch
-    )
+    return load_file(path).data_branch if path.is_file() else Config(models=()).data_branch
 
 
 def run_named(runs: Sequence[Run], name: str) -> Run | None:

@@ -160,6 +160,7 @@ def test_a_report_of_the_work_tree(project: Path, say: Say) -> None:
 
 def test_mistakes_are_explained(project: Path, say: Say) -> None:
     keep(project, failed())
+    (project / "latin.yaml").write_bytes(b"version: 1\nmodels: {m\xe9: {path: x}}\n")
     cases = [
         (("runs", "show", "zz"), 2, "no recorded run 'zz'"),
         (("runs", "show", ""), 2, "no recorded run ''"),
@@ -171,13 +172,17 @@ def test_mistakes_are_explained(project: Path, say: Say) -> None:
         (("train", "-S", "a"), 2, "is not NAME=VALUE"),
         (("check", "nope.yaml"), 2, "does not exist"),
         (("schema", "nope"), 2, "invalid choice"),
+        (("check", "latin.yaml"), 2, "latin.yaml:2:11: not UTF-8"),
+        (("check", "."), 2, "does not exist"),
+        (("runs", "list", "-n", "-1"), 2, "not a number above 0"),
+        (("report", "--out", "nowhere/x.md"), 2, "cannot be written"),
     ]
     for words, code, text in cases:
         found, _, err = say(*words)
         assert found == code, (words, err)
         assert text in err
     print(f"{len(cases)} mistakes")
-    assert len(cases) == 10
+    assert len(cases) == 14
 
 
 def test_mistakes_outside_of_a_project(tmp_path: Path, say: Say) -> None:

@@ -6,6 +6,7 @@ import difflib
 import re
 import types
 import typing
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -30,6 +31,19 @@ MAX_NODES = 20_000
 LINK = "configuration.md"
 
 Positions = dict[str, Position]
+
+
+def load_file(path: Path) -> Config:
+    """A file of this machine. Raises ConfigError, also where it cannot be read."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        head = error.object[: error.start]
+        line, column = head.count(b"\n") + 1, error.start - head.rfind(b"\n")
+        raise ConfigError("not UTF-8", file=str(path), line=line, column=column, link=LINK) from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", link=LINK) from error
+    return load(text, file=str(path))
 
 
 def load(text: str, *, file: str = CONFIG_FILE) -> Config:
