@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -116,6 +117,18 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port")
+    return int(text)
+
+
+def _repo(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,39}/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not OWNER/NAME")
+    return text
+
+
 def _runs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     runs = commands.add_parser("runs", help="list, show, compare and export recorded runs")
     actions = runs.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -138,16 +151,18 @@ def _runs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def _sandbox(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     sandbox = _add(commands, "sandbox", "a GitHub on this machine that runs workflows", _sandbox_run)
     sandbox.add_argument("--root", type=Path, default=Path("build/sandbox"), help="folder for its state")
-    sandbox.add_argument("--port", type=int, default=8765)
+    sandbox.add_argument("--port", type=_port, default=8765, help="default: 8765; 0 takes a free one")
     sandbox.add_argument(
         "--import", dest="source", type=Path, metavar="CLONE", help="start with the files of this clone"
     )
-    sandbox.add_argument("--repo", default="acme/project", help="name of the repository")
+    sandbox.add_argument(
+        "--repo", type=_repo, default="acme/project", metavar="OWNER/NAME", help="name of the repository"
+    )
     demo = _add(commands, "demo", "open pull requests on a sandbox, train, report; verify all of it", _demo)
-    demo.add_argument("--out", type=Path, default=Path("build/demo"))
+    demo.add_argument("--out", type=Path, default=Path("build/demo"), help="folder for evidence, pages and state")
     demo.add_argument("--cache", type=Path, default=Path("build/demo-cache"), help="environments kept between runs")
     demo.add_argument("--serve", action="store_true", help="keep the sandbox up to look around")
-    demo.add_argument("--port", type=int, default=0)
+    demo.add_argument("--port", type=_port, default=0, help="default: a free one")
 
 
 def _stage(context: Context, arguments: argparse.Namespace) -> int:

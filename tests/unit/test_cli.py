@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ from report_samples import POLICY, baseline, better, comparison, experiment, fai
 from trackside.cli import main
 from trackside.documents.codec import dump
 from trackside.documents.run import Run
+from trackside.errors import ConfigError
+from trackside.sandbox.server import Sandbox
 from trackside.store.layout import run_path
 
 Say = Callable[..., tuple[int, str, str]]
@@ -174,6 +177,9 @@ def test_mistakes_are_explained(project: Path, say: Say) -> None:
         (("schema", "nope"), 2, "invalid choice"),
         (("check", "latin.yaml"), 2, "latin.yaml:2:11: not UTF-8"),
         (("check", "."), 2, "does not exist"),
+        (("sandbox", "--repo", "project"), 2, "is not OWNER/NAME"),
+        (("sandbox", "--port", "99999"), 2, "is not a port"),
+        (("sandbox", "--port", "0", "--import", "nowhere"), 2, "is not a git repository"),
         (("runs", "list", "-n", "-1"), 2, "not a number above 0"),
         (("report", "--out", "nowhere/x.md"), 2, "cannot be written"),
     ]
@@ -182,7 +188,7 @@ def test_mistakes_are_explained(project: Path, say: Say) -> None:
         assert found == code, (words, err)
         assert text in err
     print(f"{len(cases)} mistakes")
-    assert len(cases) == 14
+    assert len(cases) == 17
 
 
 def test_mistakes_outside_of_a_project(tmp_path: Path, say: Say) -> None:
@@ -221,3 +227,10 @@ def test_training_alone_needs_an_admission(tmp_path: Path, say: Say, monkeypatch
     assert code == 2
     assert "holds no admission" in err
     assert "not_admitted" in out
+
+
+def test_a_port_in_use_is_explained(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        sandbox = Sandbox(tmp_path, {}, port=taken.getsockname()[1])
+        with pytest.raises(ConfigError, match="cannot be taken"):
+            sandbox.start()

@@ -20,6 +20,7 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import BaseRoute
 from starlette.routing import Route as HttpRoute
 
+from trackside.errors import ConfigError
 from trackside.sandbox import smart_http
 from trackside.sandbox.access import actor_of, permit
 from trackside.sandbox.bus import Bus
@@ -125,7 +126,15 @@ class Sandbox:
         # With the protocol named, asyncio switches Nagle's algorithm off; without, every answer waits 40 ms.
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((ADDRESS, self._port))
+        try:
+            listener.bind((ADDRESS, self._port))
+        except OSError as error:
+            listener.close()
+            raise ConfigError(
+                f"port {self._port} cannot be taken: {error.strerror}",
+                remedy="--port 0 takes a free one",
+                link="sandbox.md",
+            ) from error
         self.hub.url = f"http://{ADDRESS}:{listener.getsockname()[1]}"
         self._thread = threading.Thread(
             target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True, name="sandbox"
