@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -213,6 +213,9 @@ def test_every_hostile_string_in_every_place(value: str) -> None:
 
 
 @given(st.text(max_size=120))
+@example("\r-")
+@example(" \u200b \u200b \u200b \u200b x")
+@example("\n1. a")
 @settings(max_examples=400, deadline=None)
 def test_escaped_text_is_only_text(value: str) -> None:
     """Parsed inside a table cell, a sentence and a line of its own, it is one text without any structure."""

@@ -28,8 +28,8 @@ _GH = re.compile(r"\b(GH)(-\d)", re.IGNORECASE)
 _DOT = re.compile(r"\b(www)(\.)", re.IGNORECASE)
 _EDGE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 """Underscores that could open or close emphasis; those inside a word cannot."""
-_START = re.compile(r"^(\d{0,9})([-+=.)])(?![0-9])")
-"""What would open a list, a heading or a rule at the start of a line."""
+_START = re.compile(r"^( ?\d{0,9})([-+.)]|=(?! \S))(?![0-9])")
+"""What would open a list, a heading or a rule at the start of a line, also behind a space."""
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.")
 
 
@@ -39,6 +39,7 @@ def plain(value: Any, limit: int = LIMIT) -> str:
     text = "".join(
         sign for sign in text[: limit * 2] if unicodedata.category(sign) not in ("Cc", "Cf", "Cs", "Co", "Cn")
     )
+    text = re.sub(r" {2,}", " ", text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
