@@ -86,3 +86,21 @@ def test_a_marker_that_our_own_comment_shows_belongs_to_no_model(sandbox: Sandbo
     for _ in range(3):
         forge.apply([UpsertComment(issue=number, marker=mark, body=body) for mark, body in bodies.items()])
     assert [one.body.strip() for one in forge.comments(number)] == [body.strip() for body in bodies.values()]
+
+
+def test_a_comment_is_replaced_only_over_the_words_it_expects(sandbox: Sandbox, repo: str) -> None:
+    number = open_pull(sandbox, repo)
+    forge = bot_forge(sandbox, repo)
+
+    def write(body: str, over: str = "") -> str:
+        only_over = f"{MARK}\n{over}" if over else ""
+        operation = UpsertComment(issue=number, marker=MARK, body=f"{MARK}\n{body}", only_over=only_over)
+        return forge.apply([operation])[0].outcome
+
+    assert write("linked", over="queued") == "unchanged"
+    assert forge.comments(number) == ()
+    assert write("queued") == "created"
+    assert write("linked", over="queued") == "updated"
+    assert write("report") == "updated"
+    assert write("linked", over="queued") == "unchanged"
+    assert [one.body for one in forge.comments(number)] == [f"{MARK}\nreport"]

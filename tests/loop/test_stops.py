@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loop_world import MODEL, TRAIN, World, executed, params, world
+from loop_world import MODEL, PLAN, TRAIN, World, executed, params, world
 from sandbox_client import Api
 
 __all__ = ["world"]
@@ -38,6 +38,7 @@ def test_a_cancelled_run_is_recorded_and_a_re_run_finishes_it(world: World, tmp_
     run = repo.training("the stage is at work")
     (queued,) = repo.checks(repo.head(number))
     assert (queued["status"], queued["conclusion"]) == ("in_progress", None)
+    assert f"[training run]({world.sandbox.url}/{repo.name}/actions/runs/{run['id']})" in repo.comment(number)
 
     # The training job's own token, used while it lives: it reads and nothing else.
     (token,) = [one for one in repo.state.list("token", "") if one.get("run_id") == run["id"]]
@@ -109,3 +110,19 @@ def test_a_newer_push_cancels_the_older_run(world: World, tmp_path: Path) -> Non
     assert statuses == {old_head: "cancelled", repo.head(number): "succeeded"}
     assert all(one["conclusion"] in (None, "cancelled") for one in repo.checks(old_head))
     print("1 newer push")
+
+
+def test_a_plan_that_was_killed_is_finished_by_a_re_run(world: World) -> None:
+    repo = world.repo()
+    number = repo.open("again", params(0.8))
+    plan = repo.until(lambda: next(iter(repo.runs(PLAN)), None))
+    repo.until(lambda: any(one["status"] == "in_progress" for one in repo.jobs(plan).values()))
+    repo.dispatcher.cancel(repo.name, plan["id"])
+    repo.settle()
+    assert repo.runs(PLAN)[0]["conclusion"] == "cancelled"
+    repo.dispatcher.rerun(repo.name, plan["id"])
+    repo.settle()
+    assert len(repo.runs(TRAIN)) == 1, repo.logs()
+    assert repo.check(number)["conclusion"] == "success", repo.logs()
+    assert len(repo.comments(number)) == 1
+    assert executed(repo.record(number)) == ["train", "evaluate"]

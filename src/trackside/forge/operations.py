@@ -9,11 +9,15 @@ from trackside.forge.model import Annotation
 
 @dataclass(frozen=True, kw_only=True)
 class UpsertComment:
-    """One sticky comment: own author and `marker` in the body; the oldest is patched, extras are deleted."""
+    """One sticky comment: own author and `marker` first in the body; the oldest is patched, extras are deleted.
+
+    With `only_over` it is written only while that very text stands there, so that newer words are never replaced.
+    """
 
     issue: int
     marker: str
     body: str
+    only_over: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from trackside.errors import Conflict, ForgeError, TracksideError
@@ -66,6 +67,10 @@ class Writes(Reads):
     def _comment(self, operation: UpsertComment) -> Applied:
         body = comment_body(operation)
         own = self._own(operation, self.viewer())
+        if operation.only_over:
+            expected = comment_body(replace(operation, body=operation.only_over))
+            if not own or not same_text(own[0].body, expected):
+                return Applied(operation=operation, outcome="unchanged")
         if own:
             return self._keep_oldest(operation, own, body)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from trackside.documents.plan import ModelPlan, Plan
@@ -198,13 +198,17 @@ def _cancellations(facts: Facts, plans: list[ModelPlan]) -> list[Operation]:
 
 
 def after_dispatch(plan: Plan, operations: Iterable[Operation], applied: Iterable[Applied]) -> list[Operation]:
-    """What to write when a dispatch failed: the queued comment and check become an explained failure."""
+    """What to write after dispatches: the queued comment links its run; where one failed, comment and check say so."""
+    operations, applied = tuple(operations), tuple(applied)
     failed = {
         one.operation.inputs["model"]: one.error
         for one in applied
         if one.outcome == "failed" and isinstance(one.operation, DispatchWorkflow)
     }
     made: list[Operation] = []
+    for one in applied:
+        if isinstance(one.operation, DispatchWorkflow) and one.outcome == "created" and one.url:
+            made += _linked(operations, one.operation.inputs["model"], one.url)
     for name, error in failed.items():
         told = words.not_started(name, TracksideError(error or "the workflow could not be started"))
         for operation in operations:
@@ -215,3 +219,12 @@ def after_dispatch(plan: Plan, operations: Iterable[Operation], applied: Iterabl
                     replace(operation, conclusion="failure", title="training could not be started", summary=told)
                 )
     return made
+
+
+def _linked(operations: Iterable[Operation], name: str, url: str) -> Iterator[Operation]:
+    """The queued comment again with the run's address, unless newer words stand there by now."""
+    for operation in operations:
+        if isinstance(operation, UpsertComment) and operation.marker == marker(name):
+            body = words.linked(operation.body, url)
+            if body != operation.body:
+                yield replace(operation, body=body, only_over=operation.body)

@@ -135,6 +135,11 @@ def notes(error: TracksideError) -> tuple[Annotation, ...]:
     return (Annotation(path=error.file, line=error.line, level="failure", title="Trackside", message=error.message),)
 
 
+def linked(body: str, url: str) -> str:
+    """The words of a queued run with its own address, once that is known."""
+    return re.sub(r"\[training runs\]\([^()\s]*\)", f"[training run]({url})", body, count=1)
+
+
 def not_started(model: str, error: TracksideError) -> str:
     """The comment when the training workflow could not be dispatched."""
     return (
