@@ -14,6 +14,7 @@ from trackside.demo.world import AUTHOR, REPO, World
 from trackside.documents.codec import dump, load
 from trackside.documents.run import Run
 from trackside.errors import TracksideError
+from trackside.sandbox.git import Bare
 from trackside.train.provenance import statement
 
 BETTER = "features: [hour, weekday, arrival_hour, distance, carrier, origin, dest]"
@@ -132,7 +133,9 @@ class Tour:
         trained = len(self.state.list("run", REPO, workflow_path=".github/workflows/train.yml")) - runs
         self.check(trained == 0, "a README change started training")
         self.check(evidence["check_conclusion"] == "success", f"check is {evidence['check_conclusion']}")
-        return {**evidence, "stages_executed": 0, "seconds_to_green": seconds}
+        run, document = self._answering(self.hub.bare(REPO))
+        self.check(run.source.pull_request is None, "the README's inputs are answered by a pull request's run")
+        return {**evidence, "run_document": document, "stages_executed": 0, "seconds_to_green": seconds}
 
     # Evidence
 
@@ -188,6 +191,13 @@ class Tour:
             "comments": len(comments),
             "check_conclusion": newest["conclusion"],
         }
+
+    def _answering(self, bare: Bare) -> tuple[Run, str]:
+        """The run that answers what stands on `main`: the baseline's, by its pointer on the data branch."""
+        baseline = load(Run, (self.out / "evidence/baseline.run.json").read_bytes())
+        pointer = bare.file("trackside-data", f"inputs/{MODEL}/{baseline.input_digest.removeprefix('sha256:')}.json")
+        self.check(pointer is not None and json.loads(pointer)["run"] == baseline.id, "no pointer to the baseline run")
+        return baseline, "evidence/baseline.run.json"
 
     def _newest_run(self, name: str) -> tuple[Run, str]:
         """The newest run document on the data branch, checked against its schema and saved."""
