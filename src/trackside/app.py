@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import Literal, TextIO
 
 from trackside.config.inputs import inputs_of
 from trackside.documents.codec import dump
@@ -77,8 +77,8 @@ def run_stage(context: Context, name: str) -> int:
 
 def failed(command: str, error: TracksideError) -> Result:
     """The result document of an error."""
-    decision = "refused" if error.exit_code == 3 else "failed"
-    return Result(command=command, decision=decision, reason_code=error.reason_code, message=error.message)  # type: ignore[arg-type]
+    decision: Literal["refused", "failed"] = "refused" if error.exit_code == 3 else "failed"
+    return Result(command=command, decision=decision, reason_code=error.reason_code, message=error.message)
 
 
 def finish(context: Context, result: Result, code: int) -> int:

@@ -150,7 +150,7 @@ def _admit(context: Context) -> Result:
         for name, path in (("trackside.yaml", CONFIG_FILE), ("dvc-config", ".dvc/config")):
             (out / name).write_bytes(forge.file(path, admission.policy_commit) or b"")
         for name, run_id in (("recorded.json", admission.run), ("baseline.json", admission.baseline_run)):
-            run = ports.store.run(admission.model, run_id) if run_id else None  # type: ignore[attr-defined]
+            run = ports.store.run(admission.model, run_id) if run_id else None
             if run is not None:
                 (out / name).write_bytes(dump(run))
     context.say(f"{admission.model}: admitted at {admission.subject.commit[:12]} for runners {admission.runs_on}")

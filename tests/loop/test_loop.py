@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from attestation import parsed
 from loop_world import DVC_YAML, MODEL, PLAN, TRAIN, Repo, World, executed, params, world
 from trackside.documents.run import Run
 from trackside.report.marker import marker
+from trackside.train.provenance import statement
 
 __all__ = ["world"]
 pytestmark = pytest.mark.act
@@ -52,6 +54,13 @@ def test_an_improving_pull_request_is_trained_reported_and_recorded(trained: Tra
     pointer = repo.pointers()[f"inputs/{MODEL}/{run.input_digest.removeprefix('sha256:')}.json"]
     assert (pointer.run, pointer.input_digest) == (run.id, run.input_digest)
     assert len(repo.records()) == len(repo.pointers()) == 2
+
+    exported, provenance = parsed(statement(run, server=repo.world.sandbox.url))
+    assert {one.name for one in exported.subject} == {one.path for one in run.artifacts}
+    assert provenance.run_details.metadata.invocation_id.endswith(f"/actions/runs/{trained.train['id']}/attempts/1")
+    materials = {one.name: dict(one.digest) for one in provenance.build_definition.resolved_dependencies}
+    assert materials["source"] == {"gitCommit": run.source.commit}
+    assert {one.path for one in run.dependencies} <= set(materials)
     jobs = repo.jobs(trained.train)
     assert {key: job["runner_name"] for key, job in jobs.items()} == {
         "admit": "Hosted 1",

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import io
-import json
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
-from google.protobuf.json_format import ParseDict
 from hypothesis import given
 from hypothesis import strategies as st
-from in_toto_attestation.predicates.provenance.v1 import provenance_pb2
-from in_toto_attestation.v1.statement import Statement
 from pyarrow import parquet
 
+from attestation import parsed
 from trackside.config.model import Predictions
 from trackside.documents.codec import MAX_BYTES, dump
 from trackside.documents.run import (
@@ -226,11 +223,9 @@ def a_run(**fields: object) -> Run:
 
 
 def test_export_is_a_statement_with_slsa_provenance() -> None:
-    made = json.loads(json.dumps(statement(a_run())))
-    read = Statement.copy_from_pb(ParseDict(made, Statement([], "", {}).pb.__class__()))
-    read.validate()
-    assert read.pb.predicate_type == PREDICATE
-    provenance = ParseDict(made["predicate"], provenance_pb2.Provenance())
+    made = statement(a_run())
+    read, provenance = parsed(made)
+    assert read.predicate_type == PREDICATE
     definition, details = provenance.build_definition, provenance.run_details
     assert definition.build_type.startswith("https://")
     assert details.builder.id.startswith("https://")
