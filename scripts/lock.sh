@@ -11,7 +11,7 @@ compile() { # output, further arguments
 }
 
 compile core pyproject.toml "$@"
-for set_name in plan train sandbox; do
+for set_name in plan train drift image sandbox; do
   compile "$set_name" --extra "$set_name" pyproject.toml "$@"
 done
-compile dev --extra train --extra sandbox pyproject.toml requirements/dev.in "$@"
+compile dev --extra train --extra drift --extra sandbox pyproject.toml requirements/dev.in "$@"

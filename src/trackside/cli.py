@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     _runs(commands)
     _sandbox(commands)
     stage = _add(commands, "stage", "what the actions call inside a workflow", _stage)
-    stage.add_argument("name", choices=("plan", "train", "report"))
+    stage.add_argument("name", choices=("plan", "train", "report", "register", "image", "drift", "retrain", "command"))
     stage.add_argument("--json", action="store_true", help="print the result document")
     return top
 
@@ -86,7 +86,21 @@ def _local(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     init.add_argument("--force", action="store_true", help="replace files that exist")
     schema = _add(commands, "schema", "print the JSON Schema of trackside.yaml or of a document", _schema)
     schema.add_argument(
-        "kind", nargs="?", default="config", choices=("config", "run", "plan", "report", "result", "admission")
+        "kind",
+        nargs="?",
+        default="config",
+        choices=(
+            "config",
+            "run",
+            "plan",
+            "report",
+            "result",
+            "admission",
+            "release",
+            "image",
+            "verdict",
+            "drift-profile",
+        ),
     )
     check = _add(commands, "check", "check trackside.yaml and say where it is wrong", _check)
     check.add_argument("file", nargs="?", default="trackside.yaml", type=Path)

@@ -51,7 +51,7 @@ def check(context: Context, path: Path) -> int:
 
 def schema(context: Context, kind: str) -> int:
     from trackside.config.raw import json_schema
-    from trackside.documents import admission, plan, report, result, run
+    from trackside.documents import admission, image, plan, profile, release, report, result, run, verdict
     from trackside.documents.codec import Document
     from trackside.documents.codec import schema as document_schema
 
@@ -61,6 +61,10 @@ def schema(context: Context, kind: str) -> int:
         "report": report.Report,
         "result": result.Result,
         "admission": admission.Admission,
+        "release": release.Release,
+        "image": image.Image,
+        "verdict": verdict.Verdict,
+        "drift-profile": profile.Profile,
     }
     context.say(json.dumps(json_schema() if kind == "config" else document_schema(kinds[kind]), indent=2))
     return 0

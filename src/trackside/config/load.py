@@ -13,17 +13,8 @@ import msgspec
 import yaml
 
 from trackside.config import raw
-from trackside.config.model import (
-    CONFIG_FILE,
-    Config,
-    MetricPolicy,
-    Model,
-    Position,
-    Predictions,
-    ReportPolicy,
-    TrainPolicy,
-)
-from trackside.documents.run import Money
+from trackside.config.model import CONFIG_FILE, Config, Position
+from trackside.config.valid import labels, to_config
 from trackside.errors import ConfigError
 
 MAX_CHARACTERS = 256 * 1024
@@ -56,7 +47,7 @@ def load(text: str, *, file: str = CONFIG_FILE) -> Config:
     _Checker(file, positions).check(plain, raw.RawConfig, "")
     valid = msgspec.convert(plain, raw.RawConfig)
     _check_meaning(valid, file, positions)
-    return _to_config(valid, file, positions)
+    return to_config(valid, file, positions)
 
 
 def _parse(text: str, file: str) -> tuple[Any, Positions]:
@@ -198,7 +189,7 @@ def _check_meaning(config: raw.RawConfig, file: str, positions: Positions) -> No
                     "a tolerance needs a direction",
                     remedy="add `direction: max` or `direction: min`",
                 )
-    if not _labels(config.train.runs_on):
+    if not labels(config.train.runs_on):
         raise checker.error("train.runs-on", "train.runs-on names no label", remedy="runs-on: [self-hosted, gpu]")
     for index, variable in enumerate(config.train.pass_env):
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable) or re.search(
@@ -209,62 +200,3 @@ def _check_meaning(config: raw.RawConfig, file: str, positions: Positions) -> No
                 f"{variable!r} may not be passed to stages: they run a pull request's code",
                 remedy="pass credentials to the pull and push steps of train.yml instead",
             )
-
-
-def _labels(value: str | list[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
-
-
-def _to_config(config: raw.RawConfig, file: str, positions: Positions) -> Config:
-    train = config.train
-    price = train.gpu_hour_price
-    return Config(
-        models=tuple(_to_model(name, model) for name, model in config.models.items()),
-        train=TrainPolicy(
-            on=train.on,
-            label=train.label,
-            runs_on=_labels(train.runs_on),
-            timeout_minutes=train.timeout_minutes,
-            requirements=train.requirements,
-            gpu_hour_price=Money(amount=price.amount, currency=price.currency) if price else None,
-            gpu_hours_per_pull=train.gpu_hours_per_pull,
-            pass_env=tuple(train.pass_env),
-        ),
-        report=ReportPolicy(
-            publisher=config.report.publisher, template=config.report.template, confidence=config.report.confidence
-        ),
-        commands={"train": config.commands.train.permission},
-        data_branch=config.data_branch,
-        positions=positions,
-        file=file,
-    )
-
-
-def _to_model(name: str, model: raw.RawModel) -> Model:
-    predictions = model.predictions
-    return Model(
-        name=name,
-        path=model.path,
-        stages=tuple(model.stages),
-        metrics=tuple(
-            MetricPolicy(
-                name=metric,
-                file=rule.file,
-                direction=rule.direction,
-                minimum=rule.min,
-                maximum=rule.max,
-                tolerance=rule.tolerance,
-            )
-            for metric, rule in model.metrics.items()
-        ),
-        predictions=Predictions(
-            file=predictions.file,
-            label=predictions.label,
-            score=predictions.score,
-            id=predictions.id,
-            slices=tuple(predictions.slices),
-        )
-        if predictions
-        else None,
-        seeds=tuple(model.seeds),
-    )

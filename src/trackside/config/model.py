@@ -39,8 +39,78 @@ class Predictions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a model card says beside the facts of the run."""
+
+    description: str = ""
+    license: str = ""
+    intended_use: str = ""
+    limitations: str = ""
+    how_to_load: str = ""
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrainPolicy:
+    """When a retraining pull request is opened and what it changes. `after` counts checks in a row."""
+
+    after: int = 2
+    cooldown_days: int = 7
+    update: tuple[str, ...] = ()
+    params: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    reviewers: tuple[str, ...] = ()
+    auto_merge: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftPolicy:
+    """What is compared with what, and what counts as drift. `thresholds` are least effects by column."""
+
+    reference: str
+    current: str
+    query: str = ""
+    features: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    prediction: str = ""
+    label: str = ""
+    min_rows: int = 100
+    alpha: float = 0.05
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    notify: Literal["issue", "check", "none"] = "issue"
+    history: int = 28
+    retrain: RetrainPolicy | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeployTarget:
+    """A YAML file that names the image; `repository` is empty for this one, `branch` for its default branch."""
+
+    file: str
+    key: str = ""
+    repository: str = ""
+    branch: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagePolicy:
+    """How the image of a service is built and judged. `service` is `file.py:Class`."""
+
+    service: str
+    requirements: str
+    golden: str
+    registry: str = ""
+    base_image: str = "python:3.12-slim-bookworm"
+    include: tuple[str, ...] = ()
+    latency_tolerance: float = 1.5
+    deploy: DeployTarget | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Model:
-    """One model. Empty `stages` means all stages of the pipeline. `seeds` are parameter names (dotted)."""
+    """One model. Empty `stages` means all stages of the pipeline. `seeds` are parameter names (dotted).
+
+    `promotion` are the stages that a version goes through, in order.
+    """
 
     name: str
     path: str
@@ -48,6 +118,10 @@ class Model:
     metrics: tuple[MetricPolicy, ...] = ()
     predictions: Predictions | None = None
     seeds: tuple[str, ...] = ()
+    card: Card = Card()
+    drift: DriftPolicy | None = None
+    image: ImagePolicy | None = None
+    promotion: tuple[str, ...] = ("staging", "prod")
 
 
 @dataclass(frozen=True, kw_only=True)

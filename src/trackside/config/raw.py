@@ -38,6 +38,93 @@ class RawPredictions(Raw, frozen=True, kw_only=True):
     slices: Annotated[list[str], Meta(description="Columns to compare group by group.")] = []
 
 
+class RawCard(Raw, frozen=True, kw_only=True):
+    description: Annotated[str, Meta(description="What the model does, in a sentence or two.")] = ""
+    license: Annotated[str, Meta(description="SPDX identifier, in lower case as the Hugging Face Hub writes it.")] = ""
+    intended_use: Annotated[str, Meta(description="What the model is for, and what it is not for.")] = ""
+    limitations: Annotated[str, Meta(description="Known limits and biases.")] = ""
+    how_to_load: Annotated[str, Meta(description="Python code that loads the model file.")] = ""
+    tags: Annotated[list[str], Meta(description="Words to find the model by.")] = []
+
+
+class RawRetrain(Raw, frozen=True, kw_only=True):
+    after: Annotated[int, Meta(ge=1, le=365, description="Checks in a row that must find drift.")] = 2
+    cooldown_days: Annotated[int, Meta(ge=0, le=365, description="Days without a new proposal after the last one.")] = 7
+    update: Annotated[
+        list[Path], Meta(description="`.dvc` files of imports that are brought to their newest revision.")
+    ] = []
+    params: Annotated[
+        dict[str, str | int | float | bool],
+        Meta(description="Parameters to set, by dotted name; texts may hold date placeholders such as {month-1}."),
+    ] = {}
+    reviewers: Annotated[
+        list[str], Meta(description="Who is asked to review: users, or teams as `team/<slug>` (needs an App token).")
+    ] = []
+    auto_merge: Annotated[bool, Meta(description="Merge when the gate passes.")] = False
+
+
+class RawDrift(Raw, frozen=True, kw_only=True):
+    reference: Annotated[
+        Path, Meta(description="Table that the run made or read; its profile is released with the version.")
+    ]
+    current: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="New data: a path, glob, DVC target, URL or SQLAlchemy URL, with date placeholders such as "
+            "{yesterday}, {date}, {month} and {year}.",
+        ),
+    ]
+    query: Annotated[str, Meta(description="The SELECT, where `current` is an SQLAlchemy URL.")] = ""
+    features: Annotated[list[str], Meta(description="Columns to compare; default: all that are nothing else.")] = []
+    ignore: Annotated[list[str], Meta(description="Columns to leave out, such as row ids.")] = []
+    prediction: Annotated[str, Meta(description="Column with the model's score or value.")] = ""
+    label: Annotated[str, Meta(description="Column with the true value; may be absent or empty until it arrives.")] = ""
+    min_rows: Annotated[int, Meta(ge=1, description="Fewer current rows are insufficient data.")] = 100
+    alpha: Annotated[float, Meta(gt=0, lt=0.5, description="False discovery rate over the columns.")] = 0.05
+    thresholds: Annotated[
+        dict[str, float], Meta(description="Least effect that matters, by column, in the unit of its test.")
+    ] = {}
+    notify: Annotated[
+        Literal["issue", "check", "none"], Meta(description="Where drift is told, beside the job summary.")
+    ] = "issue"
+    history: Annotated[int, Meta(ge=1, le=400, description="Checks shown in reports.")] = 28
+    retrain: Annotated[RawRetrain | None, Meta(description="Propose retraining by pull request.")] = None
+
+
+class RawDeploy(Raw, frozen=True, kw_only=True):
+    file: Annotated[Path, Meta(description="Kustomization, Helm values or any YAML file that names the image.")]
+    key: Annotated[
+        str, Meta(description="Dotted path of the value, such as `image.digest`; not needed for a kustomization.")
+    ] = ""
+    repository: Annotated[
+        str, Meta(pattern=r"^([\w.-]+/[\w.-]+)?$", description="Where the file is; another one needs an App token.")
+    ] = ""
+    branch: Annotated[str, Meta(description="Branch to propose to; default: the default branch.")] = ""
+
+
+class RawImage(Raw, frozen=True, kw_only=True):
+    service: Annotated[
+        str,
+        Meta(pattern=r"^(?!/)(?!.*\.\.)[\w./-]+\.py:[A-Za-z_]\w*$", description="BentoML service as `file.py:Class`."),
+    ]
+    requirements: Annotated[Path, Meta(description="Hash-pinned requirements file of the service.")]
+    golden: Annotated[Path, Meta(description="Recorded requests and answers (JSON lines) for the smoke test.")]
+    registry: Annotated[str, Meta(description="Repository to push to, such as `ghcr.io/acme/delay`.")] = ""
+    base_image: Annotated[str, Meta(description="Image to build on, best pinned by digest.")] = (
+        "python:3.12-slim-bookworm"
+    )
+    include: Annotated[list[str], Meta(description="Files and globs of the repository that the service needs.")] = []
+    latency_tolerance: Annotated[
+        float, Meta(ge=1, description="Median latency over that of the last released image; above it, the build fails.")
+    ] = 1.5
+    deploy: Annotated[RawDeploy | None, Meta(description="Propose the new digest by pull request.")] = None
+
+
+STAGE = r"^[A-Za-z0-9]([A-Za-z0-9_-]{0,48}[A-Za-z0-9])?$"
+"""Stages of promotion are parts of tags."""
+
+
 class RawModel(Raw, frozen=True, kw_only=True):
     path: Annotated[Path, Meta(description="The model file (or folder) that a release carries.")]
     stages: Annotated[list[str], Meta(description="DVC stages that make the model; default: all.")] = []
@@ -48,6 +135,12 @@ class RawModel(Raw, frozen=True, kw_only=True):
     seeds: Annotated[
         list[str], Meta(description="Parameters that are random seeds; default: those named seed or random_state.")
     ] = []
+    card: RawCard = RawCard()
+    drift: Annotated[RawDrift | None, Meta(description="Compare production data with what was trained on.")] = None
+    image: Annotated[RawImage | None, Meta(description="Build an image of a BentoML service.")] = None
+    promotion: Annotated[
+        list[Annotated[str, Meta(pattern=STAGE)]], Meta(description="Stages in order; each needs the one before.")
+    ] = msgspec.field(default_factory=lambda: ["staging", "prod"])
 
 
 class RawMoney(Raw, frozen=True, kw_only=True):
@@ -92,8 +185,20 @@ class RawCommand(Raw, frozen=True, kw_only=True):
     ] = "write"
 
 
+def _least(role: str) -> RawCommand:
+    return RawCommand(permission=role)  # type: ignore[arg-type]
+
+
 class RawCommands(Raw, frozen=True, kw_only=True):
-    train: RawCommand = RawCommand()
+    train: RawCommand = _least("write")
+    cancel: RawCommand = _least("write")
+    report: RawCommand = _least("triage")
+    release: RawCommand = _least("maintain")
+    promote: RawCommand = _least("maintain")
+    rollback: RawCommand = _least("maintain")
+    drift: RawCommand = _least("write")
+    retrain: RawCommand = _least("write")
+    help: RawCommand = _least("read")
 
 
 class RawConfig(Raw, frozen=True, kw_only=True):

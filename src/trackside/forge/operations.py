@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from trackside.forge.model import Annotation
 
@@ -65,6 +66,112 @@ class CommitFiles:
     message: str
     files: dict[str, str | None]
     keep: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateTag:
+    """An annotated tag at a commit. `unchanged` where the same name points there already; Conflict elsewhere."""
+
+    name: str
+    commit: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseAsset:
+    """A file to attach: `path` on this machine, `digest` `sha256:<64 hex>` of its content, `size` in bytes."""
+
+    name: str
+    path: Path
+    digest: str
+    size: int
+    media_type: str = "application/octet-stream"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DraftRelease:
+    """A draft release of a tag; one that has `release_id`, or a draft of ours with that tag name, is used again."""
+
+    tag: str
+    commit: str
+    title: str
+    body: str
+    prerelease: bool = False
+    release_id: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FillRelease:
+    """Attach what is missing, replace what differs or was left half uploaded; then verify every digest."""
+
+    release_id: int
+    assets: tuple[ReleaseAsset, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishRelease:
+    """Make a draft public with its last words; a published one with the same body is `unchanged`."""
+
+    release_id: int
+    body: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposeChange:
+    """One branch and one open pull request. The branch is reset to the tip of `base` plus one commit with `files`.
+
+    `text` None deletes. When the base branch, reset like that, already equals the files, nothing is proposed. An open
+    pull request of the branch is updated, never doubled. Users who cannot be asked for a review are left out.
+    `repository` is empty for this one; another one needs a token that may write there.
+    """
+
+    branch: str
+    base: str
+    files: dict[str, bytes | None]
+    message: str
+    title: str
+    body: str
+    labels: tuple[str, ...] = ()
+    reviewers: tuple[str, ...] = ()
+    repository: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpsertIssue:
+    """One open issue by marker (first in its body) and own author; closed again with `open` False."""
+
+    marker: str
+    title: str
+    body: str
+    labels: tuple[str, ...] = ()
+    open: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class React:
+    """A reaction to a comment: `eyes`, `rocket`, `confused`; `instead_of` is taken away."""
+
+    comment_id: int
+    content: str
+    instead_of: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddLabels:
+    """Labels of an issue or pull request; `remove` are taken away, where they are."""
+
+    issue: int
+    add: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergePull:
+    """Merge at exactly `head_sha`; one that is merged already is `unchanged`."""
+
+    number: int
+    head_sha: str
+    title: str
 
 
 Operation = UpsertComment | UpsertCheck | DispatchWorkflow | CancelRun | CommitFiles

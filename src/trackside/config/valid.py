@@ -1,0 +1,143 @@
+"""Raw → valid: the checked file as the values that stages read."""
+
+from __future__ import annotations
+
+import msgspec
+
+from trackside.config import raw
+from trackside.config.model import (
+    Card,
+    Config,
+    DeployTarget,
+    DriftPolicy,
+    ImagePolicy,
+    MetricPolicy,
+    Model,
+    Position,
+    Predictions,
+    ReportPolicy,
+    RetrainPolicy,
+    TrainPolicy,
+)
+from trackside.documents.run import Money
+
+
+def labels(value: str | list[str]) -> tuple[str, ...]:
+    """Runner labels, one or several."""
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def to_config(config: raw.RawConfig, file: str, positions: dict[str, Position]) -> Config:
+    train = config.train
+    price = train.gpu_hour_price
+    return Config(
+        models=tuple(_to_model(name, model) for name, model in config.models.items()),
+        train=TrainPolicy(
+            on=train.on,
+            label=train.label,
+            runs_on=labels(train.runs_on),
+            timeout_minutes=train.timeout_minutes,
+            requirements=train.requirements,
+            gpu_hour_price=Money(amount=price.amount, currency=price.currency) if price else None,
+            gpu_hours_per_pull=train.gpu_hours_per_pull,
+            pass_env=tuple(train.pass_env),
+        ),
+        report=ReportPolicy(
+            publisher=config.report.publisher, template=config.report.template, confidence=config.report.confidence
+        ),
+        commands={
+            one.name: getattr(config.commands, one.name).permission for one in msgspec.structs.fields(config.commands)
+        },
+        data_branch=config.data_branch,
+        positions=positions,
+        file=file,
+    )
+
+
+def _to_model(name: str, model: raw.RawModel) -> Model:
+    predictions = model.predictions
+    return Model(
+        name=name,
+        path=model.path,
+        stages=tuple(model.stages),
+        metrics=tuple(
+            MetricPolicy(
+                name=metric,
+                file=rule.file,
+                direction=rule.direction,
+                minimum=rule.min,
+                maximum=rule.max,
+                tolerance=rule.tolerance,
+            )
+            for metric, rule in model.metrics.items()
+        ),
+        predictions=Predictions(
+            file=predictions.file,
+            label=predictions.label,
+            score=predictions.score,
+            id=predictions.id,
+            slices=tuple(predictions.slices),
+        )
+        if predictions
+        else None,
+        seeds=tuple(model.seeds),
+        card=_card(model.card),
+        drift=_drift(model.drift) if model.drift else None,
+        image=_image(model.image) if model.image else None,
+        promotion=tuple(model.promotion),
+    )
+
+
+def _card(card: raw.RawCard) -> Card:
+    return Card(
+        description=card.description,
+        license=card.license,
+        intended_use=card.intended_use,
+        limitations=card.limitations,
+        how_to_load=card.how_to_load,
+        tags=tuple(card.tags),
+    )
+
+
+def _drift(drift: raw.RawDrift) -> DriftPolicy:
+    retrain = drift.retrain
+    return DriftPolicy(
+        reference=drift.reference,
+        current=drift.current,
+        query=drift.query,
+        features=tuple(drift.features),
+        ignore=tuple(drift.ignore),
+        prediction=drift.prediction,
+        label=drift.label,
+        min_rows=drift.min_rows,
+        alpha=drift.alpha,
+        thresholds=dict(drift.thresholds),
+        notify=drift.notify,
+        history=drift.history,
+        retrain=RetrainPolicy(
+            after=retrain.after,
+            cooldown_days=retrain.cooldown_days,
+            update=tuple(retrain.update),
+            params=dict(retrain.params),
+            reviewers=tuple(retrain.reviewers),
+            auto_merge=retrain.auto_merge,
+        )
+        if retrain
+        else None,
+    )
+
+
+def _image(image: raw.RawImage) -> ImagePolicy:
+    deploy = image.deploy
+    return ImagePolicy(
+        service=image.service,
+        requirements=image.requirements,
+        golden=image.golden,
+        registry=image.registry,
+        base_image=image.base_image,
+        include=tuple(image.include),
+        latency_tolerance=image.latency_tolerance,
+        deploy=DeployTarget(file=deploy.file, key=deploy.key, repository=deploy.repository, branch=deploy.branch)
+        if deploy
+        else None,
+    )

@@ -1,0 +1,64 @@
+"""`trackside.verdict/1`: what a drift check found; one a model and day on the data branch."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from trackside.documents.codec import Document
+from trackside.documents.run import Part
+
+Kind = Literal["ok", "warning", "drift", "insufficient_data", "invalid_data"]
+Heading = Literal["data_quality", "features", "prediction", "target", "performance"]
+
+
+class Test(Part, frozen=True, kw_only=True):
+    """One test of one column. `effect` in the unit of `test`, with its interval; `threshold` is the least that matters.
+
+    `p_value` is as computed, `q_value` after Benjamini-Hochberg over the columns.
+    """
+
+    heading: Heading
+    column: str
+    test: str
+    effect: float | None
+    low: float | None = None
+    high: float | None = None
+    threshold: float | None = None
+    p_value: float | None = None
+    q_value: float | None = None
+    alarm: bool = False
+    kind: Kind = "ok"
+    sentence: str = ""
+
+
+class Window(Part, frozen=True, kw_only=True):
+    """One side of the comparison. `source` names no secret; `digest` is of the bytes read, where there are any."""
+
+    source: str
+    rows: int
+    digest: str = ""
+    version: str = ""
+
+
+class Verdict(Document, frozen=True, kw_only=True):
+    """`verdict` is the worst of all headings; `moved` are the columns that alarmed, strongest first.
+
+    `as_of` is the date that the placeholders of `current` were filled with; `streak` counts checks in a row that
+    found drift, this one included.
+    """
+
+    schema: Literal["trackside.verdict/1"] = "trackside.verdict/1"
+    model: str
+    verdict: Kind
+    reason_code: str
+    as_of: str
+    checked_at: str
+    reference: Window
+    current: Window
+    tests: list[Test] = []
+    problems: list[str] = []
+    moved: list[str] = []
+    streak: int = 0
+    commit: str = ""
+    workflow_run: str = ""
+    shapes: dict[str, Any] = {}
