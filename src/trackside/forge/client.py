@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -37,8 +38,23 @@ class Unsure(TimedOut):
     """A creation whose outcome is unknown: look whether it is there before sending it again."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """In place of a body: a file whose bytes are sent without being held in memory."""
+
+    path: Path
+    media_type: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    """In place of a body: the answer's bytes go to a file, and its text is empty."""
+
+    path: Path
+
+
 Send = Callable[[str, str, Mapping[str, Any], Any], Answer]
-"""Method, path with a leading slash, query, JSON body or None. Raises NoAnswer."""
+"""Method, path with a leading slash (or a whole URL), query, JSON body or one of the above. Raises NoAnswer."""
 
 
 class Client:

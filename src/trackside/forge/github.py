@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from trackside import __version__
 from trackside.errors import ForgeError
-from trackside.forge.client import Answer, Client, NoAnswer
+from trackside.forge.client import Answer, Client, Download, NoAnswer, Upload
 from trackside.forge.read import ACTIONS_LOGIN
 from trackside.forge.write import Writes
 from trackside.system.clock import Clock, SystemClock
@@ -103,6 +103,11 @@ class GithubForge(Writes):
     def _send(self, method: str, path: str, query: Mapping[str, Any], body: Any) -> Answer:
         from requests.exceptions import RequestException
 
+        if isinstance(body, Upload | Download):
+            from trackside.forge.streams import transfer
+
+            url = path if "://" in path else self._api_url + path
+            return transfer(method, url, query, body, token=self._token, timeout=self._timeout)
         try:
             status, headers, text = self._connect().requester.requestJson(
                 method, path, parameters=dict(query), input=body

@@ -114,3 +114,54 @@ class Commit:
     tree: str
     parents: tuple[str, ...] = field(default=())
     message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TagRef:
+    """A tag by name. `object` is the SHA that the ref holds: of a tag object where `annotated`, else of a commit."""
+
+    name: str
+    object: str
+    annotated: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class TagObject:
+    """An annotated tag; `commit` is what it points at, `date` as the tagger's clock said."""
+
+    sha: str
+    name: str
+    commit: str
+    message: str
+    tagger: str = ""
+    date: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundAsset:
+    """A file of a release. `digest` is `sha256:<64 hex>`, empty where GitHub knows none; `uploaded` is False for
+    what an interrupted upload left behind.
+    """
+
+    id: int
+    name: str
+    size: int
+    digest: str
+    uploaded: bool
+    url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundRelease:
+    """A release; drafts are seen only by those who may write. `commit` is what the tag would be made at."""
+
+    id: int
+    tag: str
+    title: str
+    body: str
+    draft: bool
+    commit: str = ""
+    upload_url: str = ""
+    url: str = ""
+    published_at: str = ""
+    assets: tuple[FoundAsset, ...] = ()

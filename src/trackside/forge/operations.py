@@ -174,7 +174,17 @@ class MergePull:
     title: str
 
 
-Operation = UpsertComment | UpsertCheck | DispatchWorkflow | CancelRun | CommitFiles
+Operation = (
+    UpsertComment
+    | UpsertCheck
+    | DispatchWorkflow
+    | CancelRun
+    | CommitFiles
+    | CreateTag
+    | DraftRelease
+    | FillRelease
+    | PublishRelease
+)
 
 
 @dataclass(frozen=True, kw_only=True)

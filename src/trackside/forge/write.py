@@ -14,12 +14,17 @@ from trackside.forge.operations import (
     Applied,
     CancelRun,
     CommitFiles,
+    CreateTag,
     DispatchWorkflow,
+    DraftRelease,
+    FillRelease,
     Operation,
+    PublishRelease,
     UpsertCheck,
     UpsertComment,
 )
 from trackside.forge.read import Reads, check_of, comment_of
+from trackside.forge.releases import ReleaseReads, write_release
 from trackside.system.text import clean, cut, length
 
 MAX_COMMENT = 65_536
@@ -38,7 +43,7 @@ LAG_ATTEMPTS = 4
 """How often to look for a run that was dispatched: together about 3 s, the time it takes to be listed."""
 
 
-class Writes(Reads):
+class Writes(Reads, ReleaseReads):
     """The writing half of `GithubForge`."""
 
     def apply(self, operations: Iterable[Operation], *, dry_run: bool = False) -> tuple[Applied, ...]:
@@ -59,6 +64,8 @@ class Writes(Reads):
                     return self._cancel(operation)
                 case CommitFiles():
                     return commit_files(self.client, operation)
+                case CreateTag() | DraftRelease() | FillRelease() | PublishRelease():
+                    return write_release(self.client, operation)
         except TracksideError as error:
             return Applied(operation=operation, outcome="failed", error=error.render(), reason_code=error.reason_code)
 

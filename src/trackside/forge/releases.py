@@ -1,0 +1,314 @@
+"""Tags and releases: what is read of them, and the operations that make them, each safe to repeat."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from trackside.errors import Conflict, DataError, ForgeError
+from trackside.forge.client import Client, Download, Unsure, Upload, segment, segments
+from trackside.forge.model import FoundAsset, FoundRelease, Pull, TagObject, TagRef
+from trackside.forge.operations import (
+    Applied,
+    CreateTag,
+    DraftRelease,
+    FillRelease,
+    PublishRelease,
+    ReleaseAsset,
+)
+from trackside.forge.read import pull_of
+from trackside.system.files import sha256_of
+from trackside.system.text import clean, cut
+
+MAX_BODY = 125_000
+"""Characters of a release's notes."""
+
+MAX_TITLE = 255
+
+
+class ReleaseReads:
+    """Tags, releases, and which pull requests brought a commit."""
+
+    client: Client
+
+    def tags(self, prefix: str) -> tuple[TagRef, ...]:
+        """Tags whose name starts with `prefix`, which may be longer names than one thinks of (`delay`, `delay2@…`)."""
+        path = f"{self.client.base}/git/matching-refs/tags/{segments(prefix)}"
+        found: list[TagRef] = []
+        page: dict[str, int] = {}  # this list comes whole; GitHub describes no paging, but may come to page it
+        while True:
+            body, headers = self.client.request("GET", path, query=page)
+            found += [tag_of(one) for one in body]
+            if 'rel="next"' not in headers.get("link", ""):
+                return tuple(found)
+            page = {"page": page.get("page", 1) + 1}
+
+    def tag_object(self, sha: str) -> TagObject:
+        """An annotated tag by the SHA of its object. Raises NotFound."""
+        raw = self.client.get(f"/git/tags/{segment(sha)}")
+        tagger = raw.get("tagger") or {}
+        return TagObject(
+            sha=raw["sha"],
+            name=raw["tag"],
+            commit=raw["object"]["sha"],
+            message=raw["message"] or "",
+            tagger=str(tagger.get("name") or ""),
+            date=str(tagger.get("date") or ""),
+        )
+
+    def release(self, release_id: int) -> FoundRelease:
+        """A release or draft. Raises NotFound."""
+        return release_of(self.client.get(f"/releases/{release_id}"))
+
+    def releases(self, *, limit: int = 0) -> tuple[FoundRelease, ...]:
+        """Newest first, drafts included where the token may write."""
+        return tuple(release_of(one) for one in self.client.pages("/releases", limit=limit))
+
+    def assets(self, release_id: int) -> tuple[FoundAsset, ...]:
+        return assets_of(self.client, release_id)
+
+    def download(self, asset_id: int, to: Path, *, digest: str) -> None:
+        """An asset's bytes to a file. Raises DataError where they are not those of `digest` (`sha256:<64 hex>`)."""
+        download(self.client, asset_id, to)
+        found = sha256_of(to)
+        if found != digest:
+            to.unlink()
+            raise DataError(
+                f"release asset {asset_id} has the digest {found}, not {digest}", reason_code="digest_mismatch"
+            )
+
+    def merged_by(self, sha: str) -> tuple[Pull, ...]:
+        """Merged pull requests that brought a commit to its branch, the newest first."""
+        found = (pull_of(one) for one in self.client.pages(f"/commits/{segment(sha)}/pulls"))
+        return tuple(sorted((one for one in found if one.merged), key=lambda one: -one.number))
+
+
+def tag_of(raw: Any) -> TagRef:
+    name = str(raw["ref"]).removeprefix("refs/tags/")
+    return TagRef(name=name, object=raw["object"]["sha"], annotated=raw["object"]["type"] == "tag")
+
+
+def asset_of(raw: Any) -> FoundAsset:
+    return FoundAsset(
+        id=raw["id"],
+        name=raw["name"],
+        size=raw["size"],
+        digest=raw.get("digest") or "",
+        uploaded=raw["state"] == "uploaded",
+        url=raw.get("browser_download_url") or "",
+    )
+
+
+def release_of(raw: Any) -> FoundRelease:
+    return FoundRelease(
+        id=raw["id"],
+        tag=raw["tag_name"],
+        title=raw["name"] or "",
+        body=raw["body"] or "",
+        draft=bool(raw["draft"]),
+        commit=raw["target_commitish"] or "",
+        upload_url=re.sub(r"\{.*\}$", "", raw["upload_url"]),
+        url=raw["html_url"] or "",
+        published_at=raw["published_at"] or "",
+        assets=tuple(asset_of(one) for one in raw.get("assets") or ()),
+    )
+
+
+def assets_of(client: Client, release_id: int) -> tuple[FoundAsset, ...]:
+    return tuple(asset_of(one) for one in client.pages(f"/releases/{release_id}/assets"))
+
+
+def download(client: Client, asset_id: int, to: Path) -> None:
+    client.request("GET", f"{client.base}/releases/assets/{asset_id}", body=Download(path=to))
+
+
+def write_release(client: Client, operation: CreateTag | DraftRelease | FillRelease | PublishRelease) -> Applied:
+    """Apply one of the operations of this module."""
+    match operation:
+        case CreateTag():
+            return create_tag(client, operation)
+        case DraftRelease():
+            return draft_release(client, operation)
+        case FillRelease():
+            return fill_release(client, operation)
+        case PublishRelease():
+            return publish_release(client, operation)
+
+
+# Tags
+
+
+def create_tag(client: Client, operation: CreateTag) -> Applied:
+    """An annotated tag: the object first, then the ref that makes it visible.
+
+    Raises:
+        Conflict: a tag of that name points elsewhere.
+    """
+    there = _tag_commit(client, operation.name)
+    if there is not None:
+        return _same_commit(operation, there, "unchanged")
+    body = {"tag": operation.name, "message": operation.message, "object": operation.commit, "type": "commit"}
+    made = client.post("/git/tags", body, repeatable=True)  # an object that no ref names is nothing
+    sha = str(made["sha"])
+
+    def send() -> Applied:
+        try:
+            client.post("/git/refs", {"ref": f"refs/tags/{operation.name}", "sha": sha})
+        except Unsure:
+            raise
+        except ForgeError as error:
+            # Another writer was faster; anything else that GitHub refuses stays an error.
+            there = _tag_commit(client, operation.name)
+            if there is None:
+                raise error
+            return _same_commit(operation, there, "unchanged")
+        return Applied(operation=operation, outcome="created", id=sha)
+
+    def find() -> Applied | None:
+        there = _tag_commit(client, operation.name)
+        return None if there is None else _same_commit(operation, there, "created")
+
+    return client.create(send, find)
+
+
+def _tag_commit(client: Client, name: str) -> tuple[str, str] | None:
+    """SHA that the ref holds and the commit behind it; None where there is no such tag."""
+    raw = client.find(f"/git/ref/tags/{segments(name)}")
+    if raw is None:
+        return None
+    held = str(raw["object"]["sha"])
+    if raw["object"]["type"] != "tag":
+        return held, held
+    return held, str(client.get(f"/git/tags/{segment(held)}")["object"]["sha"])
+
+
+def _same_commit(operation: CreateTag, there: tuple[str, str], outcome: str) -> Applied:
+    held, commit = there
+    if commit != operation.commit:
+        raise Conflict(
+            f"the tag {operation.name} exists already, at {commit[:12]} instead of {operation.commit[:12]}",
+            remedy="tags of versions and stages are never moved: run the job again, which takes the next number",
+            link="releases.md",
+            reason_code="tag_taken",
+        )
+    return Applied(operation=operation, outcome=outcome, id=held)
+
+
+# Releases
+
+
+def draft_release(client: Client, operation: DraftRelease) -> Applied:
+    """A draft of the tag; one that exists, or is published already, is used again."""
+    body = {
+        "tag_name": operation.tag,
+        "target_commitish": operation.commit,
+        "name": clean(operation.title)[:MAX_TITLE],
+        "body": cut(operation.body, MAX_BODY),
+        "draft": True,
+        "prerelease": operation.prerelease,
+    }
+    found = _find_release(client, operation)
+    if found is not None:
+        return _drafted(operation, found, "unchanged")
+
+    def send() -> FoundRelease:
+        return release_of(client.post("/releases", body))
+
+    made = client.create(send, lambda: _find_release(client, operation))
+    # Drafts may share a tag name: of two that came together the oldest stays, and each writer reckons the same.
+    first = _find_release(client, operation) or made
+    if first.id != made.id:
+        client.delete(f"/releases/{made.id}")
+    return _drafted(operation, first, "created")
+
+
+def _drafted(operation: DraftRelease, found: FoundRelease, outcome: str) -> Applied:
+    return Applied(operation=operation, outcome=outcome, id=found.id, url=found.url)
+
+
+def _find_release(client: Client, operation: DraftRelease) -> FoundRelease | None:
+    """By id, which finds drafts too; else the oldest one of the tag in the list, where drafts are."""
+    if operation.release_id:
+        raw = client.find(f"/releases/{operation.release_id}")
+        if raw is not None and raw["tag_name"] == operation.tag:
+            return release_of(raw)
+    same = [release_of(one) for one in client.pages("/releases") if one["tag_name"] == operation.tag]
+    return min(same, key=lambda one: (one.draft, one.id), default=None)
+
+
+def fill_release(client: Client, operation: FillRelease) -> Applied:
+    """Upload what is missing and replace what differs, then look again that all is there.
+
+    Raises:
+        DataError: a file on this machine is not what its digest says, or GitHub holds other bytes than were sent.
+    """
+    raw = client.get(f"/releases/{operation.release_id}")
+    release = release_of(raw)
+    there = {one.name: one for one in assets_of(client, release.id)}
+    sent = 0
+    for asset in operation.assets:
+        found = there.get(asset.name)
+        if found is not None and _is(client, found, asset):
+            continue
+        if found is not None:
+            client.delete(f"/releases/assets/{found.id}")
+        _upload(client, release, asset)
+        sent += 1
+    if sent:
+        there = {one.name: one for one in assets_of(client, release.id)}
+        for asset in operation.assets:
+            found = there.get(asset.name)
+            if found is None or not _is(client, found, asset):
+                raise DataError(
+                    f"release {release.tag} does not hold {asset.name} as it was uploaded",
+                    why=f"expected {asset.digest}, found {(found.digest or found.size) if found else 'nothing'}",
+                    remedy="run the job again",
+                    reason_code="digest_mismatch",
+                )
+    return Applied(operation=operation, outcome="updated" if sent else "unchanged", id=release.id, url=release.url)
+
+
+def _upload(client: Client, release: FoundRelease, asset: ReleaseAsset) -> None:
+    found = sha256_of(asset.path)
+    if found != asset.digest:
+        raise DataError(f"{asset.name} changed before it was uploaded", why=f"{found} instead of {asset.digest}")
+
+    def send() -> FoundAsset:
+        body = Upload(path=asset.path, media_type=asset.media_type)
+        made, _ = client.request("POST", release.upload_url, query={"name": asset.name}, body=body, repeatable=False)
+        return asset_of(made)
+
+    def find() -> FoundAsset | None:
+        """What an upload with a lost answer left: whole, or a remnant that is taken away."""
+        for one in assets_of(client, release.id):
+            if one.name == asset.name:
+                if _is(client, one, asset):
+                    return one
+                client.delete(f"/releases/assets/{one.id}")
+        return None
+
+    client.create(send, find)
+
+
+def _is(client: Client, found: FoundAsset, asset: ReleaseAsset) -> bool:
+    """Whether an asset has the wanted bytes: by GitHub's digest, else by fetching them."""
+    if not found.uploaded or found.size != asset.size:
+        return False
+    if found.digest:
+        return found.digest == asset.digest
+    with tempfile.TemporaryDirectory(prefix="trackside-") as folder:
+        path = Path(folder) / "asset"
+        download(client, found.id, path)
+        return sha256_of(path) == asset.digest
+
+
+def publish_release(client: Client, operation: PublishRelease) -> Applied:
+    """Make a draft public with its last words."""
+    release = release_of(client.get(f"/releases/{operation.release_id}"))
+    body = cut(operation.body, MAX_BODY)
+    if not release.draft and clean(release.body).rstrip() == clean(body).rstrip():
+        return Applied(operation=operation, outcome="unchanged", id=release.id, url=release.url)
+    raw = client.patch(f"/releases/{release.id}", {"draft": False, "body": body})
+    return Applied(operation=operation, outcome="updated", id=release.id, url=release_of(raw).url)

@@ -1,0 +1,92 @@
+"""Files to and from GitHub by HTTP, in pieces: a model may be larger than the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import requests
+
+from trackside import __version__
+from trackside.forge.client import Answer, Download, NoAnswer, Upload
+
+CHUNK = 1024 * 1024
+"""Bytes of a piece."""
+
+TRANSFER_TIMEOUT = 600
+"""Seconds that an answer to an upload may take once all is sent."""
+
+
+def transfer(
+    method: str, url: str, query: Mapping[str, Any], body: Upload | Download, *, token: str, timeout: int
+) -> Answer:
+    """One attempt. The token goes to the host of `url` alone: a redirect to a file store does not get it.
+
+    Raises:
+        NoAnswer: the transport failed on the way, in either direction.
+    """
+    headers = {"User-Agent": f"trackside/{__version__}", "X-GitHub-Api-Version": "2022-11-28"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    try:
+        with requests.Session() as session:
+            session.auth = _NoNetrc()
+            if isinstance(body, Upload):
+                return _upload(session, method, url, query, body, headers, timeout)
+            return _download(session, method, url, query, body, headers, timeout)
+    except requests.RequestException as error:
+        raise NoAnswer(f"{type(error).__name__}: {error}"[:300]) from error
+
+
+class _NoNetrc(requests.auth.AuthBase):
+    """Keeps `requests` from putting a password of a `.netrc` file in the token's place."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
+def _upload(
+    session: requests.Session,
+    method: str,
+    url: str,
+    query: Mapping[str, Any],
+    body: Upload,
+    headers: Mapping[str, str],
+    timeout: int,
+) -> Answer:
+    size = body.path.stat().st_size
+    with body.path.open("rb") as file:
+        answer = session.request(
+            method,
+            url,
+            params=dict(query),
+            data=file if size else b"",  # an empty file object would be sent in chunks, which GitHub refuses
+            headers={**headers, "Content-Type": body.media_type, "Accept": "application/vnd.github+json"},
+            timeout=(timeout, TRANSFER_TIMEOUT),
+            allow_redirects=False,
+        )
+    return _answer(answer, answer.text)
+
+
+def _download(
+    session: requests.Session,
+    method: str,
+    url: str,
+    query: Mapping[str, Any],
+    body: Download,
+    headers: Mapping[str, str],
+    timeout: int,
+) -> Answer:
+    wanted = {**headers, "Accept": "application/octet-stream"}
+    with session.request(method, url, params=dict(query), headers=wanted, timeout=timeout, stream=True) as answer:
+        if answer.status_code >= 400:
+            return _answer(answer, answer.text)
+        with body.path.open("wb") as file:
+            for piece in answer.iter_content(CHUNK):
+                file.write(piece)
+        return _answer(answer, "")
+
+
+def _answer(answer: requests.Response, text: str) -> Answer:
+    found = {name.lower(): value for name, value in answer.headers.items()}
+    return Answer(status=answer.status_code, headers=found, text=text)
