@@ -24,6 +24,7 @@ class Conversation(Core):
 
     def open_issue(self, repo: str, *, title: str, body: str, actor: Doc, is_pull: bool = False) -> Doc:
         """A new issue document; a pull request has one too. Sends no event."""
+        check_body("Issue", body)
         number = self.state.next(f"number:{repo}")
         doc = {
             "id": self.state.next("id"),
@@ -36,6 +37,8 @@ class Conversation(Core):
             "created_at": self.now(),
             "updated_at": self.now(),
             "closed_at": None,
+            "reason": None,
+            "assignees": [],
             "is_pull": is_pull,
             "locked": False,
         }
@@ -46,6 +49,12 @@ class Conversation(Core):
         ref, sha = self.default_tip(repo)
         payload = payloads.issues(self, repo, self.issue(repo, number), action, author(actor), **more)
         self.emit(repo, "issues", payload, actor, ref=ref, sha=sha)
+
+    def record(self, repo: str, number: int, event: str, actor: Doc, **more: Any) -> None:
+        """Keep an event of an issue's or pull request's timeline."""
+        key = self.state.next("id")
+        doc = {"id": key, "issue": number, "event": event, "actor": author(actor), "created_at": self.now()}
+        self.state.put("issue_event", repo, key, doc | more)
 
     def set_labels(self, repo: str, number: int, names: list[str], actor: Doc) -> list[str]:
         """Make the labels of an issue exactly `names`; unknown ones are created."""
@@ -59,8 +68,10 @@ class Conversation(Core):
             if wanted != before:
                 self.touch(repo, number, labels=wanted)
             for name in [one for one in wanted if one not in before]:
+                self.record(repo, number, "labeled", actor, label=name)
                 self.emit_issue(repo, number, "labeled", actor, label=name)
             for name in [one for one in before if one not in wanted]:
+                self.record(repo, number, "unlabeled", actor, label=name)
                 self.emit_issue(repo, number, "unlabeled", actor, label=name)
             return wanted
 
@@ -111,6 +122,27 @@ class Conversation(Core):
             doc = self.comment(repo, comment_id)
             self.state.delete("comment", repo, comment_id)
             self._emit_comment(repo, self.issue(repo, doc["issue"]), doc, "deleted", actor)
+
+    def new_issue(
+        self, repo: str, *, title: str, body: str, actor: Doc, labels: list[str] | None = None,
+        assignees: list[str] | None = None,
+    ) -> int:  # fmt: skip
+        """Open an issue that is no pull request, with its events; returns its number. Raises Problem 422."""
+        with self.lock:
+            if not title.strip():
+                raise invalid("Issue", "title", "missing_field")
+            number = int(self.open_issue(repo, title=title, body=body, actor=actor)["number"])
+            if assignees:
+                self.set_assignees(repo, number, assignees)
+            self.emit_issue(repo, number, "opened", actor)
+            if labels:
+                self.set_labels(repo, number, labels, actor)
+            return number
+
+    def set_assignees(self, repo: str, number: int, logins: list[str]) -> None:
+        """Who works on it; people without write access are passed over, as on GitHub."""
+        known = [one for one in dict.fromkeys(logins) if self.state.get("collaborator", repo, one)]
+        self.touch(repo, number, assignees=known)
 
     def comment(self, repo: str, comment_id: int) -> Doc:
         found = self.state.get("comment", repo, comment_id)

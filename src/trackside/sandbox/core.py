@@ -130,16 +130,32 @@ class Core:
         self.set_role(full_name, owner, "admin")
         return doc
 
-    def set_role(self, repo: str, login: str, role: str) -> None:
+    def set_role(self, repo: str, login: str, role: str, base: str = "") -> None:
+        """Give a role; an organization's own role names the one of GitHub's that it builds upon as `base`."""
         self.add_user(login)
-        self.state.put("collaborator", repo, login, {"login": login, "role_name": role})
+        self.state.put("collaborator", repo, login, {"login": login, "role_name": role, "base": base or role})
 
     def role(self, repo: str, login: str) -> str:
-        """The role of a login; strangers read what is public."""
+        """What a login may do, as one of `ROLES`; strangers read what is public."""
         found = self.state.get("collaborator", repo, login)
         if found:
-            return str(found["role_name"])
+            return str(found.get("base") or found["role_name"])
         return "none" if self.repo(repo)["private"] else "read"
+
+    def role_name(self, repo: str, login: str) -> str:
+        """What the role of a login is called."""
+        found = self.state.get("collaborator", repo, login)
+        return str(found["role_name"]) if found else self.role(repo, login)
+
+    def setting(self, repo: str, name: str) -> Any:
+        """A setting of the repository; None for one that was never made."""
+        return self.repo(repo).get("settings", {}).get(name)
+
+    def set_setting(self, repo: str, name: str, value: Any) -> None:
+        """Make a setting, such as `actions_can_create_pull_requests` (off at first, as on GitHub)."""
+        with self.lock:
+            doc = self.repo(repo)
+            self.state.put("repo", "", repo, doc | {"settings": {**doc.get("settings", {}), name: value}})
 
     def default_tip(self, repo: str) -> tuple[str, str]:
         """Ref and SHA of the default branch; the SHA is empty in an empty repository."""

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from trackside.sandbox import payloads
+from trackside.sandbox.actions.workflow import parse, triggers
+from trackside.sandbox.bus import HookEvent
 from trackside.sandbox.core import ROLES, author
+from trackside.sandbox.deployments import Deployments
 from trackside.sandbox.git import ZERO
-from trackside.sandbox.problem import Problem, invalid, not_found
-from trackside.sandbox.pulls import Pulls
+from trackside.sandbox.problem import Problem, not_found
 from trackside.sandbox.state import Doc
 from trackside.sandbox.views.core import BOT
 from trackside.system.clock import SystemClock, rfc3339
 
 
-class Hub(Pulls):
+class Hub(Deployments):
     """Everything that the REST side, the git side, the pages and the dispatcher call."""
 
     def dispatch(self, repo: str, workflow: str, ref: str, inputs: Mapping[str, str], actor: Doc) -> int:
@@ -35,109 +36,37 @@ class Hub(Pulls):
         self.emit(repo, "workflow_dispatch", payload, actor, ref=full, sha=sha, **more)
         return run_id
 
-    # Releases
+    def run_schedule(self, repo: str, workflow: str, cron: str = "") -> int:
+        """Fire a workflow's cron line (its first one unless told), as GitHub does at its minute.
 
-    def release(self, repo: str, release_id: int) -> Doc:
-        found = self.state.get("release", repo, release_id)
-        if found is None:
+        Args:
+            workflow: path of the file, or its name below `.github/workflows`.
+
+        Returns:
+            The id that the run will have.
+
+        Raises:
+            Problem: 404 without such a file on the default branch, 422 without such a line.
+        """
+        path = workflow if "/" in workflow else f".github/workflows/{workflow}"
+        ref, sha = self.default_tip(repo)
+        text = self.bare(repo).file(sha, path) if sha else None
+        if text is None:
             raise not_found()
-        return found
-
-    def add_release(self, repo: str, fields: Mapping[str, Any], actor: Doc) -> Doc:
-        """A draft or published release. Publishing makes a lightweight tag where none exists."""
-        with self.lock:
-            tag = fields["tag_name"]
-            if not fields.get("draft") and self.state.list("release", repo, tag_name=tag, draft=False):
-                raise invalid("Release", "tag_name", "already_exists")
-            doc: Doc = {
-                "id": self.state.next("id"),
-                "tag_name": tag,
-                "target_commitish": fields.get("target_commitish") or self.repo(repo)["default_branch"],
-                "name": fields.get("name"),
-                "body": fields.get("body"),
-                "draft": True,
-                "prerelease": bool(fields.get("prerelease")),
-                "author": author(actor),
-                "created_at": self.now(),
-                "updated_at": self.now(),
-                "published_at": None,
-            }
-            if not fields.get("draft"):
-                self._publish(repo, doc, actor)
-            self.state.put("release", repo, doc["id"], doc)
-            self._emit_release(repo, doc, "created", actor)
-            if not doc["draft"]:
-                self._emit_release(repo, doc, "published", actor)
-            return doc
-
-    def edit_release(self, repo: str, release_id: int, fields: Mapping[str, Any], actor: Doc) -> Doc:
-        with self.lock:
-            doc = self.release(repo, release_id)
-            known = ("tag_name", "target_commitish", "name", "body", "prerelease")
-            doc |= {name: fields[name] for name in known if name in fields}
-            doc["updated_at"] = self.now()
-            publishes = doc["draft"] and fields.get("draft") is False
-            if publishes:
-                if self.state.list("release", repo, tag_name=doc["tag_name"], draft=False):
-                    raise invalid("Release", "tag_name", "already_exists")
-                self._publish(repo, doc, actor)
-            self.state.put("release", repo, release_id, doc)
-            self._emit_release(repo, doc, "published" if publishes else "edited", actor)
-            return doc
-
-    def _publish(self, repo: str, doc: Doc, actor: Doc) -> None:
-        bare, ref = self.bare(repo), f"refs/tags/{doc['tag_name']}"
-        if bare.git("check-ref-format", ref, check=False).returncode:
-            raise invalid("Release", "tag_name", "custom", "tag_name is not a valid tag")
-        if ref not in bare.refs(ref):
-            target = self.commit_of(repo, doc["target_commitish"])
-            if target is None:
-                raise invalid("Release", "target_commitish")
-            bare.update_ref(ref, target, ZERO)
-            self.pushed(repo, {ref: (ZERO, target)}, actor)
-        doc |= {"draft": False, "published_at": self.now()}
-
-    def delete_release(self, repo: str, release_id: int, actor: Doc) -> None:
-        with self.lock:
-            doc = self.release(repo, release_id)
-            self.state.delete("release", repo, release_id)
-            self._emit_release(repo, doc, "deleted", actor)
-
-    def _emit_release(self, repo: str, doc: Doc, action: str, actor: Doc) -> None:
-        changes: Doc = {"changes": {}} if action == "edited" else {}
-        payload = payloads.release_event(self, repo, doc, action, author(actor)) | changes
-        bare = self.bare(repo)
-        sha = bare.sha(f"refs/tags/{doc['tag_name']}")
-        ref, tip = self.default_tip(repo)
-        self.emit(repo, "release", payload, actor, ref=f"refs/tags/{doc['tag_name']}" if sha else ref, sha=sha or tip)
-
-    def add_asset(self, repo: str, release_id: int, name: str, data: bytes, actor: Doc, **more: Any) -> Doc:
-        """Store an asset's bytes by digest. Raises Problem 422 when the name is taken."""
-        with self.lock:
-            if self.state.list("asset", repo, release=release_id, name=name):
-                raise invalid("ReleaseAsset", "name", "already_exists")
-            doc = {
-                "id": self.state.next("id"),
-                "release": release_id,
-                "name": name,
-                "label": more.get("label") or "",
-                "content_type": more.get("content_type") or "application/octet-stream",
-                "size": len(data),
-                "digest": "sha256:" + self.keep(data),
-                "state": "uploaded",
-                "uploader": author(actor),
-                "created_at": self.now(),
-            }
-            return self.state.put("asset", repo, doc["id"], doc)
-
-    def keep(self, data: bytes) -> str:
-        """Put bytes below `blobs/`; returns their SHA-256."""
-        digest = hashlib.sha256(data).hexdigest()
-        path = self.state.root / "blobs" / digest
-        path.parent.mkdir(exist_ok=True)
-        if not path.exists():
-            path.write_bytes(data)
-        return digest
+        try:
+            lines = list(triggers(parse(text.decode("utf-8", "replace"))).get("schedule", {}).get("cron", []))
+        except ValueError as error:
+            raise Problem(422, str(error)) from None
+        if not lines or (cron and cron not in lines):
+            raise Problem(422, f"{path} has no such schedule")
+        owner, run_id = repo.split("/")[0], self.state.next("id")
+        payload = {**payloads.event(self, repo, owner), "schedule": cron or lines[0], "workflow": path}
+        # Not through `emit`: schedules have no webhook that could be judged.
+        self.bus.emit(
+            HookEvent(repo=repo, name="schedule", action=None, payload=payload, ref=ref, sha=sha, sender=owner,
+                      workflow=path, run_id=run_id)
+        )  # fmt: skip
+        return run_id
 
     # Seeding, for demo and tests
 

@@ -109,6 +109,8 @@ class Pulls(Conversation):
                         self.set_state(full_name, number, "closed", actor)
                         continue
                     pull["pushes"].append({"sha": after, "before": before, "actor": author(actor), "at": self.now()})
+                    if not self.bare(repo).is_ancestor(before, after):
+                        self.record(full_name, number, "head_ref_force_pushed", actor, commit_id=after)
                     self._refresh(full_name, pull, after)
                     self.emit_pull(full_name, number, "synchronize", actor, before=before, after=after)
                 elif full_name == repo and pull["base_ref"] == branch and after != ZERO:
@@ -130,8 +132,8 @@ class Pulls(Conversation):
         else:
             super().emit_issue(repo, number, action, actor, **more)
 
-    def set_state(self, repo: str, number: int, state: str, actor: Doc) -> None:
-        """Close or reopen an issue or pull request."""
+    def set_state(self, repo: str, number: int, state: str, actor: Doc, reason: str | None = None) -> None:
+        """Close or reopen an issue or pull request; `reason` is the `state_reason` of an issue."""
         with self.lock:
             about = self.issue(repo, number)
             if about["state"] == state:
@@ -142,7 +144,9 @@ class Pulls(Conversation):
                 if pull["merged"] or not head:
                     raise invalid("PullRequest", "state", message="state cannot be changed.")
                 self._refresh(repo, pull, head)
-            self.touch(repo, number, state=state, closed_at=self.now() if state == "closed" else None)
+            closed = state == "closed"
+            self.touch(repo, number, state=state, closed_at=self.now() if closed else None, reason=reason)
+            self.record(repo, number, "closed" if closed else "reopened", actor)
             self.emit_issue(repo, number, "closed" if state == "closed" else "reopened", actor)
 
     def edit(self, repo: str, number: int, changes: Mapping[str, Any], actor: Doc) -> None:
@@ -153,6 +157,9 @@ class Pulls(Conversation):
             before = {name: was for name, was in before.items() if was["from"] != (changes[name] or "")}
             check_body("PullRequest", changes.get("body") or "")
             self.touch(repo, number, **{name: changes[name] for name in before})
+            if "title" in before:
+                rename = {"from": before["title"]["from"], "to": changes["title"]}
+                self.record(repo, number, "renamed", actor, rename=rename)
             if "base" in changes:
                 pull = self.pull(repo, number)
                 if self.bare(repo).sha(f"refs/heads/{changes['base']}") is None:
@@ -208,7 +215,9 @@ class Pulls(Conversation):
             pull |= {"merged": True, "merged_at": self.now(), "merged_by": author(actor), "merge_commit_sha": result}
             self.state.put("pull", repo, number, pull)
             self.touch(repo, number, state="closed", closed_at=self.now())
-            self.pushed(repo, {ref: (base, result)}, actor)
+            self.record(repo, number, "merged", actor, commit_id=result)
+            self.record(repo, number, "closed", actor)
+            self.pushed(repo, {ref: (base, result)}, actor, kind="pr_merge")
             self.emit_pull(repo, number, "closed", actor)
             return result
 
@@ -218,8 +227,8 @@ class Pulls(Conversation):
         return {f"GIT_{who}_{part}": value for who in ("AUTHOR", "COMMITTER")
                 for part, value in (("NAME", login), ("EMAIL", email))}  # fmt: skip
 
-    def pushed(self, repo: str, changes: Mapping[str, tuple[str, str]], actor: Doc) -> None:
-        """React to moved refs: `changes` maps a ref to (before, after); ZERO for none."""
+    def pushed(self, repo: str, changes: Mapping[str, tuple[str, str]], actor: Doc, *, kind: str = "") -> None:
+        """React to moved refs: `changes` maps a ref to (before, after); ZERO for none. `kind`: of the activity."""
         with self.lock:
             for ref, (before, after) in changes.items():
                 if not ref.startswith(("refs/heads/", "refs/tags/")):
@@ -227,9 +236,19 @@ class Pulls(Conversation):
                 if ref.startswith("refs/heads/"):
                     doc = self.repo(repo) | {"pushed_at": self.now()}
                     self.state.put("repo", "", repo, doc)
+                    self._note_push(repo, ref, before, after, actor, kind)
                 self._emit_push(repo, ref, before, after, actor)
                 if ref.startswith("refs/heads/"):
                     self.move_pulls(repo, ref.removeprefix("refs/heads/"), before, after, actor)
+
+    def _note_push(self, repo: str, ref: str, before: str, after: str, actor: Doc, kind: str) -> None:
+        """Keep who moved a branch, when, from where to where: evidence that no commit's author can set."""
+        if not kind and ZERO in (before, after):
+            kind = "branch_creation" if before == ZERO else "branch_deletion"
+        forward = kind or self.bare(repo).is_ancestor(before, after)
+        key = self.state.next("id")
+        doc = {"id": key, "before": before, "after": after, "ref": ref, "actor": author(actor), "at": self.now()}
+        self.state.put("activity", repo, key, doc | {"kind": kind or ("push" if forward else "force_push")})
 
     def _emit_push(self, repo: str, ref: str, before: str, after: str, actor: Doc) -> None:
         default, tip = self.default_tip(repo)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trackside.sandbox.access import permit
 from trackside.sandbox.core import author
 from trackside.sandbox.problem import Problem, invalid, not_found
 from trackside.sandbox.rest.route import Call, Reply, route
@@ -33,9 +34,7 @@ def create_pull(call: Call) -> Reply:
     body = call.fields
     if not body.get("title"):
         raise invalid("PullRequest", "title", "missing_field")
-    setting = call.hub.repo(call.repo).get("settings", {}).get("actions_can_create_pull_requests")
-    if call.actor["kind"] == "workflow" and not setting:
-        raise Problem(403, "GitHub Actions is not permitted to create or approve pull requests.")
+    _permitted(call)
     number = call.hub.open_pull(
         call.repo,
         title=body["title"],
@@ -46,6 +45,12 @@ def create_pull(call: Call) -> Reply:
         draft=bool(body.get("draft")),
     )
     return Reply(status=201, body=show.pull(call.hub, call.repo, number))
+
+
+def _permitted(call: Call) -> None:
+    """Jobs create and approve pull requests only where the repository says so. Raises Problem 403."""
+    if call.actor["kind"] == "workflow" and not call.hub.setting(call.repo, "actions_can_create_pull_requests"):
+        raise Problem(403, "GitHub Actions is not permitted to create or approve pull requests.")
 
 
 @route("GET", _P + "/{pull_number}", _READ)
@@ -60,10 +65,13 @@ def get_pull(call: Call) -> Reply:
     return Reply(body=show.pull(call.hub, call.repo, number) | (unknown if left else {}))
 
 
-@route("PATCH", _P + "/{pull_number}", _WRITE)
+@route("PATCH", _P + "/{pull_number}", _WRITE, role="read")
 def update_pull(call: Call) -> Reply:
+    """People without write access change only what they opened."""
     number = call.number("pull_number")
     call.hub.pull(call.repo, number)
+    if call.hub.issue(call.repo, number)["user"] != call.actor["login"]:
+        permit(call.hub, call.repo, call.token, _WRITE, "triage" if set(call.fields) == {"state"} else "write")
     changes: Doc = {name: call.fields[name] for name in ("title", "body", "base") if name in call.fields}
     if changes:
         call.hub.edit(call.repo, number, changes, call.actor)
@@ -125,6 +133,8 @@ def create_review(call: Call) -> Reply:
     state = {"APPROVE": "APPROVED", "REQUEST_CHANGES": "CHANGES_REQUESTED", "COMMENT": "COMMENTED"}.get(
         event, "PENDING"
     )
+    if state == "APPROVED":
+        _permitted(call)
     own = call.hub.issue(call.repo, pull["number"])["user"] == who
     if own and state in ("APPROVED", "CHANGES_REQUESTED"):
         verb = "approve" if state == "APPROVED" else "request changes on"
@@ -147,16 +157,32 @@ def request_reviewers(call: Call) -> Reply:
     """Ask people for a review. Teams need an app that may read members: 422 for a workflow's token, as on GitHub."""
     number = call.number("pull_number")
     call.hub.pull(call.repo, number)
+    stranger = (
+        "Reviews may only be requested from collaborators. One or more of the users or teams you specified is not a"
+        f" collaborator of the {call.repo} repository."
+    )
     if call.fields.get("team_reviewers"):
-        raise Problem(422, "Could not resolve to a node with the global id of the team.")
+        raise Problem(422, stranger)
     added = list(call.fields.get("reviewers", []))
     for login in added:
         if call.hub.state.get("collaborator", call.repo, login) is None:
-            raise Problem(422, "Reviews may only be requested from collaborators.")
+            raise Problem(422, stranger)
         if login == call.hub.issue(call.repo, number)["user"]:
             raise Problem(422, "Review cannot be requested from pull request author.")
     with call.hub.lock:
         pull = call.hub.pull(call.repo, number)
+        for login in [one for one in added if one not in pull.get("reviewers", [])]:
+            call.hub.record(call.repo, number, "review_requested", call.actor, reviewer=login)
         reviewers = list(dict.fromkeys([*pull.get("reviewers", []), *added]))
         call.hub.state.put("pull", call.repo, number, pull | {"reviewers": reviewers})
     return Reply(status=201, body=show.simple_pull(call.hub, call.repo, number))
+
+
+@route("DELETE", _P + "/{pull_number}/requested_reviewers", _WRITE)
+def remove_reviewers(call: Call) -> Reply:
+    number = call.number("pull_number")
+    with call.hub.lock:
+        pull = call.hub.pull(call.repo, number)
+        left = [one for one in pull.get("reviewers", []) if one not in call.fields.get("reviewers", [])]
+        call.hub.state.put("pull", call.repo, number, pull | {"reviewers": left})
+    return Reply(body=show.simple_pull(call.hub, call.repo, number))

@@ -37,6 +37,7 @@ def create_release(call: Call) -> Reply:
 @route("GET", _R + "/latest", _READ)
 def latest_release(call: Call) -> Reply:
     docs = call.hub.state.list("release", call.repo, draft=False, prerelease=False)
+    docs = [doc for doc in docs if doc.get("latest", True)]
     if not docs:
         raise not_found()
     return Reply(body=_shown(call, max(docs, key=lambda doc: (doc["published_at"], doc["id"]))))
@@ -96,13 +97,22 @@ def get_asset(call: Call) -> Reply:
     """The asset's document, or its bytes where `Accept` asks for them."""
     doc = call.doc("asset", "asset_id")
     release = call.hub.release(call.repo, doc["release"])
+    if release["draft"] and not _sees_drafts(call):
+        raise not_found()
     if "application/octet-stream" in call.headers.get("accept", ""):
+        if doc["digest"] is None:
+            raise not_found()
         return Reply(status=302, headers={"Location": f"{call.hub.url}/_blobs/{doc['digest'].removeprefix('sha256:')}"})
     return Reply(body=show.asset(call.hub, call.repo, doc, release["tag_name"]))
 
 
+@route("PATCH", _R + "/assets/{asset_id}", _WRITE)
+def update_asset(call: Call) -> Reply:
+    doc = call.hub.edit_asset(call.repo, call.number("asset_id"), call.fields)
+    return Reply(body=show.asset(call.hub, call.repo, doc, call.hub.release(call.repo, doc["release"])["tag_name"]))
+
+
 @route("DELETE", _R + "/assets/{asset_id}", _WRITE)
 def delete_asset(call: Call) -> Reply:
-    doc = call.doc("asset", "asset_id")
-    call.hub.state.delete("asset", call.repo, doc["id"])
+    call.hub.delete_asset(call.repo, call.number("asset_id"))
     return Reply(status=204)

@@ -61,10 +61,10 @@ def get_permission(call: Call) -> Reply:
     login = call.params["username"]
     if call.actor and call.hub.state.get("user", "", login) is None:
         raise Problem(404, f"{login} is not a user")
-    role = call.hub.role(call.repo, login)
+    role, name = call.hub.role(call.repo, login), call.hub.role_name(call.repo, login)
     legacy = {"maintain": "write", "triage": "read"}.get(role, role)
-    user = show.user(call.hub, login) | {"role_name": role, "permissions": show.permissions(role)}
-    return Reply(body={"permission": legacy, "role_name": role, "user": user})
+    user = show.user(call.hub, login) | {"role_name": name, "permissions": show.permissions(role)}
+    return Reply(body={"permission": legacy, "role_name": name, "user": user})
 
 
 @route("GET", _R + "/contents/{path}", "contents:read")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from trackside.sandbox.access import allowed, permit
+from trackside.sandbox.core import author
 from trackside.sandbox.problem import Problem, invalid, not_found
+from trackside.sandbox.rest.issues import label_names
 from trackside.sandbox.rest.route import Call, Reply, route
 from trackside.sandbox.state import Doc
 from trackside.sandbox.views import talk as show
@@ -17,16 +20,22 @@ def get_issue(call: Call) -> Reply:
     return Reply(body=show.issue(call.hub, call.repo, call.hub.issue(call.repo, call.number("issue_number"))))
 
 
-@route("PATCH", _I + "/{issue_number}", _WRITE)
+@route("PATCH", _I + "/{issue_number}", _WRITE, role="read")
 def update_issue(call: Call) -> Reply:
+    """People without write access change only what they opened; whoever may triage closes and labels."""
     number, body = call.number("issue_number"), call.fields
+    least = "write" if set(body) & {"title", "body"} else "triage"
+    if call.hub.issue(call.repo, number)["user"] != call.actor["login"] or set(body) & {"labels", "assignees"}:
+        permit(call.hub, call.repo, call.token, _WRITE, least)
     changes: Doc = {name: body[name] for name in ("title", "body") if name in body}
     if changes:
         call.hub.edit(call.repo, number, changes, call.actor)
     if "labels" in body:
-        call.hub.set_labels(call.repo, number, _names(body["labels"]), call.actor)
+        call.hub.set_labels(call.repo, number, label_names(body["labels"] or []), call.actor)
+    if "assignees" in body:
+        call.hub.set_assignees(call.repo, number, body["assignees"] or [])
     if "state" in body:
-        call.hub.set_state(call.repo, number, body["state"], call.actor)
+        call.hub.set_state(call.repo, number, body["state"], call.actor, body.get("state_reason"))
     return Reply(body=show.issue(call.hub, call.repo, call.hub.issue(call.repo, number)))
 
 
@@ -77,10 +86,6 @@ def _own(call: Call) -> None:
         raise Problem(403, "Must have admin rights to Repository.")
 
 
-def _names(labels: list[str | Doc]) -> list[str]:
-    return [one if isinstance(one, str) else one["name"] for one in labels]
-
-
 @route("GET", _I + "/{issue_number}/labels", _READ)
 def list_labels(call: Call) -> Reply:
     names = call.hub.issue(call.repo, call.number("issue_number"))["labels"]
@@ -90,7 +95,7 @@ def list_labels(call: Call) -> Reply:
 @route("POST", _I + "/{issue_number}/labels", _WRITE, role="triage")
 def add_labels(call: Call) -> Reply:
     given = call.body if isinstance(call.body, list) else call.fields.get("labels", [])
-    names = call.hub.add_labels(call.repo, call.number("issue_number"), _names(given), call.actor)
+    names = call.hub.add_labels(call.repo, call.number("issue_number"), label_names(given), call.actor)
     return Reply(body=[show.label(call.hub, call.repo, name) for name in names])
 
 
@@ -127,12 +132,8 @@ def react_to_comment(call: Call) -> Reply:
 
 
 @route("DELETE", _I + "/comments/{comment_id}/reactions/{reaction_id}", _WRITE, role="read")
-def remove_reaction(call: Call) -> Reply:
-    subject = f"comment/{call.doc('comment', 'comment_id')['id']}"
-    if call.doc("reaction", "reaction_id")["subject"] != subject:
-        raise not_found()
-    call.hub.state.delete("reaction", call.repo, call.number("reaction_id"))
-    return Reply(status=204)
+def remove_comment_reaction(call: Call) -> Reply:
+    return _remove(call, f"comment/{call.doc('comment', 'comment_id')['id']}")
 
 
 @route("GET", _I + "/{issue_number}/reactions", _READ)
@@ -145,9 +146,28 @@ def react_to_issue(call: Call) -> Reply:
     return _react(call, f"issue/{call.hub.issue(call.repo, call.number('issue_number'))['number']}")
 
 
+@route("DELETE", _I + "/{issue_number}/reactions/{reaction_id}", _WRITE, role="read")
+def remove_issue_reaction(call: Call) -> Reply:
+    return _remove(call, f"issue/{call.hub.issue(call.repo, call.number('issue_number'))['number']}")
+
+
 def _reactions(call: Call, subject: str) -> Reply:
     docs = call.hub.state.list("reaction", call.repo, subject=subject)
-    return call.page(docs, lambda doc: show.reaction(call.hub, doc))
+    wanted = call.query.get("content")
+    return call.page(
+        [doc for doc in docs if wanted in (None, doc["content"])], lambda doc: show.reaction(call.hub, doc)
+    )
+
+
+def _remove(call: Call, subject: str) -> Reply:
+    """Take a reaction back; others' are for those who may write."""
+    doc = call.doc("reaction", "reaction_id")
+    if doc["subject"] != subject:
+        raise not_found()
+    if doc["user"] != author(call.actor) and not allowed(call.hub, call.repo, call.token, _WRITE, "write"):
+        raise Problem(403, "Must have admin rights to Repository.")
+    call.hub.state.delete("reaction", call.repo, doc["id"])
+    return Reply(status=204)
 
 
 def _react(call: Call, subject: str) -> Reply:

@@ -152,6 +152,21 @@ def cancel(call: Call) -> Reply:
     return Reply(status=202, body={})
 
 
+@route("POST", _A + "/runs/{run_id}/force-cancel", _WRITE)
+def force_cancel(call: Call) -> Reply:
+    return cancel(call)
+
+
+@route("POST", _A + "/runs/{run_id}/approve", _WRITE)
+def approve(call: Call) -> Reply:
+    """Let a run go on that waits for approval."""
+    run = call.doc("run", "run_id")
+    if run["conclusion"] != "action_required":
+        raise Problem(403, "This run is not from a fork pull request or doesn't require approval.")
+    _dispatcher(call).rerun(call.repo, run["id"], False, author(call.actor))
+    return Reply(status=201, body={})
+
+
 @route("POST", _A + "/runs/{run_id}/rerun", _WRITE)
 def rerun(call: Call) -> Reply:
     return _again(call, failed_only=False)

@@ -45,10 +45,18 @@ def reaction(hub: Core, doc: Doc) -> Doc:
     }
 
 
+def state_reason(doc: Doc) -> str | None:
+    """Why an issue is as it is; pull requests have no reason."""
+    if doc["state"] == "closed" and not doc["is_pull"]:
+        return str(doc.get("reason") or "completed")
+    return None
+
+
 def issue(hub: Core, name: str, doc: Doc) -> Doc:
     """`issue`; a pull request is one with a `pull_request` part."""
     number = doc["number"]
     url = f"{repo_url(hub, name)}/issues/{number}"
+    assignees = [user(hub, one) for one in doc.get("assignees", [])]
     made: dict[str, Any] = {
         "id": doc["id"],
         "node_id": f"I_{doc['id']}",
@@ -65,11 +73,11 @@ def issue(hub: Core, name: str, doc: Doc) -> Doc:
         "user": user(hub, doc["user"]),
         "labels": [label(hub, name, one) for one in doc["labels"]],
         "state": doc["state"],
-        "state_reason": None,
+        "state_reason": state_reason(doc),
         "locked": doc["locked"],
         "active_lock_reason": None,
-        "assignee": None,
-        "assignees": [],
+        "assignee": assignees[0] if assignees else None,
+        "assignees": assignees,
         "milestone": None,
         "comments": len(hub.state.list("comment", name, issue=number)),
         "created_at": doc["created_at"],

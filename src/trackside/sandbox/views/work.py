@@ -261,7 +261,7 @@ def release(hub: Core, name: str, doc: Doc) -> Doc:
         "body": doc["body"],
         "draft": doc["draft"],
         "prerelease": doc["prerelease"],
-        "immutable": False,
+        "immutable": doc.get("immutable", False),
         "created_at": doc["created_at"],
         "updated_at": doc["updated_at"],
         "published_at": doc["published_at"],
