@@ -15,6 +15,7 @@ from trackside import __version__
 from trackside.errors import ForgeError
 from trackside.forge.client import Answer, Client, Download, NoAnswer, Upload
 from trackside.forge.read import ACTIONS_LOGIN
+from trackside.forge.talk import Reactions
 from trackside.forge.write import Writes
 from trackside.system.clock import Clock, SystemClock
 
@@ -62,6 +63,7 @@ class GithubForge(Writes):
         # A GITHUB_TOKEN may not ask who it is. An App's token starts alike: a guess until something is written.
         self._viewer = viewer or (ACTIONS_LOGIN if token.startswith("ghs_") else "")
         self._default_branch = ""
+        self._reactions = Reactions()
 
     @property
     def calls(self) -> int:

@@ -39,12 +39,27 @@ class Pull:
 
 @dataclass(frozen=True, kw_only=True)
 class Comment:
-    """An issue or pull request comment."""
+    """An issue or pull request comment. `bot`: written by anything but a person's account; times are RFC 3339."""
 
     id: int
     author: str
     body: str
     url: str = ""
+    issue: int = 0
+    created_at: str = ""
+    updated_at: str = ""
+    bot: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Push:
+    """A move of a branch as the server noted it: from `before` to `after`, `at` an RFC 3339 time, by `actor`."""
+
+    ref: str
+    before: str
+    after: str
+    at: str
+    actor: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -184,6 +184,8 @@ Operation = (
     | DraftRelease
     | FillRelease
     | PublishRelease
+    | React
+    | AddLabels
 )
 
 

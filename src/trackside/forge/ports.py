@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from trackside.forge.model import CheckRun, Comment, Commit, Job, Pull, Role, WorkflowRun
+from trackside.forge.model import CheckRun, Comment, Commit, Job, Pull, Push, Role, WorkflowRun
 from trackside.forge.operations import Applied, Operation
 
 
@@ -76,6 +76,22 @@ class TalkReader(Protocol):
     def checks(self, sha: str, *, name: str = "") -> tuple[CheckRun, ...]: ...
 
 
+class EvidenceReader(Protocol):
+    """What a command is held against."""
+
+    def comment(self, comment_id: int) -> Comment:
+        """One comment. Raises NotFound."""
+        ...
+
+    def last_push(self, branch: str) -> Push | None:
+        """The newest move of a branch as the server noted it."""
+        ...
+
+    def contains(self, branch: str, sha: str) -> bool:
+        """Whether a branch holds a commit."""
+        ...
+
+
 class Writer(Protocol):
     """The only way to write."""
 
@@ -84,7 +100,7 @@ class Writer(Protocol):
         ...
 
 
-class Forge(PullReader, ContentReader, PeopleReader, RunReader, TalkReader, Writer, Protocol):
+class Forge(PullReader, ContentReader, PeopleReader, RunReader, TalkReader, EvidenceReader, Writer, Protocol):
     """Everything, for the composition root."""
 
     repository: str

@@ -133,7 +133,7 @@ def _blobs(tree: Any, at: str, prefix: str) -> list[str]:
     return [at + one["path"] for one in tree["tree"] if one["type"] == "blob" and (at + one["path"]).startswith(prefix)]
 
 
-def _login(user: Any) -> str:
+def login_of(user: Any) -> str:
     """A deleted account is null."""
     return str((user or {}).get("login", ""))
 
@@ -147,7 +147,7 @@ def pull_of(raw: Any) -> Pull:
         title=raw["title"] or "",
         state=raw["state"],
         draft=bool(raw.get("draft")),
-        author=_login(raw["user"]),
+        author=login_of(raw["user"]),
         head_repo=(head["repo"] or {}).get("full_name", ""),
         head_ref=head["ref"],
         head_sha=head["sha"],
@@ -186,7 +186,7 @@ def run_of(raw: Any) -> WorkflowRun:
         conclusion=raw["conclusion"],
         head_sha=raw["head_sha"],
         head_branch=raw["head_branch"] or "",
-        actor=_login(raw.get("actor")),
+        actor=login_of(raw.get("actor")),
         attempt=raw.get("run_attempt") or 1,
         url=raw.get("html_url") or "",
     )
@@ -205,7 +205,17 @@ def job_of(raw: Any) -> Job:
 
 
 def comment_of(raw: Any) -> Comment:
-    return Comment(id=raw["id"], author=_login(raw["user"]), body=raw.get("body") or "", url=raw["html_url"])
+    issue = str(raw.get("issue_url") or "").rpartition("/")[2]
+    return Comment(
+        id=raw["id"],
+        author=login_of(raw["user"]),
+        body=raw.get("body") or "",
+        url=raw["html_url"],
+        issue=int(issue) if issue.isdecimal() else 0,
+        created_at=raw.get("created_at") or "",
+        updated_at=raw.get("updated_at") or "",
+        bot=(raw["user"] or {}).get("type") != "User",
+    )
 
 
 def check_of(raw: Any) -> CheckRun:

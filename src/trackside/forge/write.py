@@ -11,6 +11,7 @@ from trackside.forge.client import segment
 from trackside.forge.commit import commit_files
 from trackside.forge.model import Annotation, CheckRun, Comment, WorkflowRun
 from trackside.forge.operations import (
+    AddLabels,
     Applied,
     CancelRun,
     CommitFiles,
@@ -20,11 +21,13 @@ from trackside.forge.operations import (
     FillRelease,
     Operation,
     PublishRelease,
+    React,
     UpsertCheck,
     UpsertComment,
 )
 from trackside.forge.read import Reads, check_of, comment_of
 from trackside.forge.releases import ReleaseReads, write_release
+from trackside.forge.talk import Reactions, TalkReads, add_labels
 from trackside.system.text import clean, cut, length
 
 MAX_COMMENT = 65_536
@@ -43,8 +46,10 @@ LAG_ATTEMPTS = 4
 """How often to look for a run that was dispatched: together about 3 s, the time it takes to be listed."""
 
 
-class Writes(Reads, ReleaseReads):
+class Writes(Reads, ReleaseReads, TalkReads):
     """The writing half of `GithubForge`."""
+
+    _reactions: Reactions
 
     def apply(self, operations: Iterable[Operation], *, dry_run: bool = False) -> tuple[Applied, ...]:
         return tuple(self._one(operation, dry_run=dry_run) for operation in operations)
@@ -66,6 +71,10 @@ class Writes(Reads, ReleaseReads):
                     return commit_files(self.client, operation)
                 case CreateTag() | DraftRelease() | FillRelease() | PublishRelease():
                     return write_release(self.client, operation)
+                case React():
+                    return self._reactions.react(self.client, operation, self.viewer)
+                case AddLabels():
+                    return add_labels(self.client, operation)
         except TracksideError as error:
             return Applied(operation=operation, outcome="failed", error=error.render(), reason_code=error.reason_code)
 
