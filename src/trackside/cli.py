@@ -81,9 +81,16 @@ def _add(
 
 
 def _local(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    init = _add(commands, "init", "write the workflow files and a first trackside.yaml", _init)
-    init.add_argument("--dry-run", action="store_true", help="show what would be written")
-    init.add_argument("--force", action="store_true", help="replace files that exist")
+    init = _add(commands, "init", "find the pipeline, write a first trackside.yaml and the workflow files", _init)
+    init.add_argument("--command", dest="training", default="", help="without DVC: the training command")
+    init.add_argument(
+        "--output", action="append", default=[], metavar="PATH", help="the model file, where it is not found by itself"
+    )
+    init.add_argument("--metrics", action="append", default=[], metavar="PATH", help="metrics file of --command")
+    init.add_argument("--input", action="append", default=[], metavar="PATH", help="code or data of --command")
+    init.add_argument("--dry-run", action="store_true", help="write nothing, show the differences")
+    init.add_argument("--force", action="store_true", help="replace workflow files that differ")
+    init.add_argument("--json", action="store_true", help="machine-readable output")
     schema = _add(commands, "schema", "print the JSON Schema of trackside.yaml or of a document", _schema)
     schema.add_argument(
         "kind",
@@ -172,7 +179,7 @@ def _sandbox(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     sandbox.add_argument(
         "--repo", type=_repo, default="acme/project", metavar="OWNER/NAME", help="name of the repository"
     )
-    demo = _add(commands, "demo", "open pull requests on a sandbox, train, report; verify all of it", _demo)
+    demo = _add(commands, "demo", "the whole story on a sandbox, from init to rollback; every step is verified", _demo)
     demo.add_argument("--out", type=Path, default=Path("build/demo"), help="folder for evidence, pages and state")
     demo.add_argument("--cache", type=Path, default=Path("build/demo-cache"), help="environments kept between runs")
     demo.add_argument("--serve", action="store_true", help="keep the sandbox up to look around")
@@ -186,9 +193,17 @@ def _stage(context: Context, arguments: argparse.Namespace) -> int:
 
 
 def _init(context: Context, arguments: argparse.Namespace) -> int:
-    from trackside.local import init
+    from trackside.adopt.init import Wish, init
 
-    return init(context, Path(), dry_run=arguments.dry_run, force=arguments.force)
+    wish = Wish(
+        command=arguments.training,
+        outputs=tuple(arguments.output),
+        metrics=tuple(arguments.metrics),
+        inputs=tuple(arguments.input),
+        dry_run=arguments.dry_run,
+        force=arguments.force,
+    )
+    return init(context, Path(), wish)
 
 
 def _schema(context: Context, arguments: argparse.Namespace) -> int:
@@ -257,7 +272,7 @@ def _sandbox_run(context: Context, arguments: argparse.Namespace) -> int:
 
 
 def _demo(context: Context, arguments: argparse.Namespace) -> int:
-    from trackside.demo.tour import run_demo
+    from trackside.demo.run import run_demo
 
     return run_demo(
         arguments.out.resolve(),

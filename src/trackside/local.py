@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from importlib.resources import files
 from pathlib import Path
 
 from trackside.app import Context
@@ -198,44 +197,3 @@ def _work_tree(root: Path, runs: list[Run]) -> Run | str:
     lock = root / "dvc.lock"
     text = lock.read_text(encoding="utf-8", errors="replace") if lock.is_file() else ""
     return next((run for run in runs if run.status == "succeeded" and text and run.restore.dvc_lock == text), "")
-
-
-FIRST_CONFIG = """\
-# Every key: https://github.com/trackside-ml/trackside/blob/main/docs/configuration.md
-version: 1
-models:
-  {name}:
-    path: models/{name}.bin # the model file that a stage of dvc.yaml writes
-    metrics:
-      accuracy: {{file: metrics.json, direction: max, tolerance: 0.005}}
-train:
-  on: pull_request
-  runs-on: [self-hosted, gpu]
-  timeout-minutes: 360
-"""
-
-
-def init(context: Context, root: Path, *, dry_run: bool, force: bool) -> int:
-    """Write `.github/workflows/{pull-request,train}.yml` and a first `trackside.yaml`; existing files stay."""
-    wanted: dict[str, str] = {CONFIG_FILE: FIRST_CONFIG.format(name=_plain(root.resolve().name))}
-    for name in ("pull-request.yml", "train.yml"):
-        wanted[f".github/workflows/{name}"] = _shipped(name)
-    for path, text in wanted.items():
-        target = root / path
-        if target.exists() and not force:
-            context.say(f"kept     {path}")
-            continue
-        if not dry_run:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _write(target, text)
-        context.say(f"{'would write' if dry_run else 'wrote':8} {path}")
-    context.say("next: edit trackside.yaml, then `trackside check`, commit, and push to the default branch")
-    return 0
-
-
-def _plain(name: str) -> str:
-    return "".join(char if char.isalnum() and char.isascii() else "-" for char in name).strip("-") or "model"
-
-
-def _shipped(name: str) -> str:
-    return (files("trackside") / "shipped/workflows" / name).read_text(encoding="utf-8")

@@ -208,19 +208,6 @@ def test_mistakes_outside_of_a_project(tmp_path: Path, say: Say) -> None:
     assert "commit" in err
 
 
-def test_init_writes_files_that_check_accepts(tmp_path: Path, say: Say) -> None:
-    code, out, _ = say("init", "--dry-run")
-    assert code == 0
-    assert out.count("would write") == 3
-    assert list(tmp_path.iterdir()) == []
-    assert say("init")[1].count("wrote") == 3
-    assert say("check")[0] == 0
-    (tmp_path / "trackside.yaml").write_text("version: 1\n")
-    assert "kept     trackside.yaml" in say("init")[1]
-    assert "wrote" in say("init", "--force")[1]
-    assert say("check")[0] == 0
-
-
 def test_training_alone_needs_an_admission(tmp_path: Path, say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACKSIDE_PHASE", "pull")
     code, out, err = say("stage", "train")

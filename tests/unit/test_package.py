@@ -70,7 +70,8 @@ def test_commands_work_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
     assert lacking.returncode == 2
     assert "pip install 'trackside-ml[sandbox]'" in lacking.stderr
     assert "Traceback" not in lacking.stderr
-    assert type_("init").count("wrote") == 3
+    made = type_("init", "--command", "python train.py", "--output", "model.pkl")
+    assert "wrote    trackside.yaml" in made
     for name in ("pull-request.yml", "train.yml"):
         assert (project / ".github/workflows" / name).read_bytes() == (ROOT / "workflows" / name).read_bytes()
     assert "valid" in type_("check")

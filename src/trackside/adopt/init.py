@@ -1,0 +1,204 @@
+"""`trackside init`: look at the repository, draft what is missing, write it without overwriting."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from trackside.adopt import draft
+from trackside.adopt.files import Change, planned, write
+from trackside.adopt.guess import Candidate, candidates
+from trackside.adopt.scan import Stage, Tree, scan
+from trackside.app import Context
+from trackside.config.load import load, load_file
+from trackside.config.model import CONFIG_FILE, Config
+from trackside.errors import ConfigError
+
+WORKFLOWS = ".github/workflows"
+OWN = re.compile(r"uses:\s*trackside-ml/trackside(/[\w/-]+)?@")
+LINK = "quickstart.md"
+_SAID = {"write": "wrote", "replace": "replaced", "keep": "kept", "same": "same"}
+_WOULD = {"write": "would write", "replace": "would replace", "keep": "would keep", "same": "same"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What the command line asked for."""
+
+    command: str = ""
+    outputs: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    dry_run: bool = False
+    force: bool = False
+
+
+def init(context: Context, root: Path, wish: Wish) -> int:
+    """Write `trackside.yaml`, the workflows and, with a command, a `dvc.yaml`.
+
+    Raises:
+        ConfigError: there is no pipeline and no command, no model can be found, or a file is in the way.
+    """
+    root = root.resolve()
+    tree = scan(root)
+    wanted = _pipeline(tree, wish)
+    models, policy, text = _policy(tree, wish)
+    if text:
+        wanted[CONFIG_FILE] = text
+    elif wish.force:
+        context.say(f"{CONFIG_FILE} stays: it is yours; delete it to have a new one drafted")
+    notes: dict[str, str] = {}
+    for name in workflow_names(policy):
+        path = f"{WORKFLOWS}/{name}"
+        wanted[path] = shipped_workflow(name)
+        notes[path] = _why_kept(root / path)
+    changes = planned(root, wanted, force=wish.force, notes=notes)
+    if not wish.dry_run:
+        write(root, changes)
+    if context.json:
+        context.say(json.dumps(_document(tree, models, changes, dry_run=wish.dry_run), indent=2))
+    else:
+        _tell(context, tree, models, changes, wish)
+    return 0
+
+
+def workflow_names(policy: Config | None) -> tuple[str, ...]:
+    """The shipped workflows that a policy needs: the drift check only where a model has `drift`."""
+    shipped = sorted(one.name for one in (files("trackside") / "shipped/workflows").iterdir())
+    drifting = policy is None or any(model.drift for model in policy.models)
+    return tuple(name for name in shipped if name.endswith(".yml") and (name != "drift.yml" or drifting))
+
+
+def shipped_workflow(name: str) -> str:
+    """A shipped workflow's text: actions pinned to commits, permissions stated."""
+    return (files("trackside") / "shipped/workflows" / name).read_text(encoding="utf-8")
+
+
+def _why_kept(path: Path) -> str:
+    if path.is_file() and not path.is_symlink() and not OWN.search(path.read_text(encoding="utf-8", errors="replace")):
+        return "not Trackside's: rename it, since pull requests start a workflow of this name, then run init again"
+    return "differs from the shipped one: --dry-run --force shows how, --force replaces it"
+
+
+def _pipeline(tree: Tree, wish: Wish) -> dict[str, str]:
+    """`dvc.yaml` and what `dvc init` writes, where a command was given; nothing where there are stages."""
+    if not wish.command:
+        if not tree.stages and not (tree.root / CONFIG_FILE).exists():
+            raise _no_pipeline(tree)
+        return {}
+    if tree.stages:
+        raise ConfigError(
+            f"{tree.pipelines[0]} has stages already: --command is for repositories without a pipeline",
+            remedy="dvc stage add, or leave --command out",
+            link=LINK,
+        )
+    if len(wish.outputs) != 1:
+        raise ConfigError("--command needs one --output: the model file that it writes", remedy="--output model.pkl")
+    text = draft.pipeline(
+        wish.command, output=wish.outputs[0], metrics=wish.metrics, inputs=wish.inputs, root=tree.root
+    )
+    wanted = {"dvc.yaml": text}
+    if not tree.dvc:
+        wanted |= {".dvc/config": "", ".dvc/.gitignore": draft.IGNORED_BY_DVC}
+    return wanted
+
+
+def _no_pipeline(tree: Tree) -> ConfigError:
+    script = tree.scripts[0] if tree.scripts else "train.py"
+    return ConfigError(
+        f"there is no pipeline in {tree.root}: no dvc.yaml with stages",
+        why="Trackside trains DVC pipelines; a first one can be written around the command that trains today",
+        remedy=f'trackside init --command "python {script}" --output model.pkl --metrics metrics.json\n'
+        "--input names data and code that it reads, as often as needed",
+        link=LINK,
+        reason_code="pipeline_missing",
+    )
+
+
+def _policy(tree: Tree, wish: Wish) -> tuple[tuple[Candidate, ...], Config | None, str]:
+    """The models found, the policy that counts, and the text of a new `trackside.yaml` (empty: there is one)."""
+    path = tree.root / CONFIG_FILE
+    if path.is_file() and not path.is_symlink():
+        try:
+            return (), load_file(path), ""
+        except ConfigError:
+            return (), None, ""  # `trackside check` explains it
+    models = _of_command(tree, wish) if wish.command else candidates(tree, wish.outputs)
+    if not models:
+        raise _no_model(tree, wish)
+    text = draft.config(models, lock=_lock(tree))
+    return models, load(text), text
+
+
+def _of_command(tree: Tree, wish: Wish) -> tuple[Candidate, ...]:
+    stage = Stage(name="train", outs=wish.outputs, metrics=wish.metrics)
+    around = Tree(root=tree.root, dvc=True, stages=(stage,), locks=tree.locks)
+    return candidates(around, wish.outputs)
+
+
+def _lock(tree: Tree) -> str:
+    """The lock file nearest to the root; a development one only when there is no other."""
+    return min(tree.locks, key=lambda path: ("dev" in path or "test" in path, path.count("/"), path), default="")
+
+
+def _no_model(tree: Tree, wish: Wish) -> ConfigError:
+    outs = [out for stage in tree.stages for out in stage.outs]
+    listed = ", ".join(outs[:20]) or "none: a stage must list the model file under `outs`"
+    what = f"no stage writes {', '.join(wish.outputs)}" if wish.outputs else "no output looks like a model file"
+    return ConfigError(
+        what,
+        why=f"outputs of the pipeline: {listed}",
+        remedy=f"trackside init --output {outs[-1] if outs else 'model.pkl'}",
+        link=LINK,
+        reason_code="model_unknown",
+    )
+
+
+def _tell(context: Context, tree: Tree, models: Sequence[Candidate], changes: Sequence[Change], wish: Wish) -> None:
+    from trackside.report.escape import clean_block
+
+    def say(text: str) -> None:
+        context.say(clean_block(text))
+
+    for note in tree.notes:
+        say(f"note: {note}")
+    for model in models:
+        named = f"{len(model.metrics)} metrics" if model.metrics else "metrics to be named"
+        say(f"found model {model.name}: {model.path}; {named}")
+    words = _WOULD if wish.dry_run else _SAID
+    for change in changes:
+        say(f"{words[change.action]:8} {change.path}" + (f" ({change.note})" if change.note else ""))
+        if wish.dry_run and change.action in ("write", "replace"):
+            say(change.diff)
+    if not tree.remote:
+        say("next: a DVC remote for data and models: dvc remote add --default storage s3://BUCKET/PATH")
+    say("next: look through trackside.yaml, `trackside check`, commit to the default branch, `trackside doctor`")
+
+
+def _document(
+    tree: Tree, models: Sequence[Candidate], changes: Sequence[Change], *, dry_run: bool
+) -> dict[str, object]:
+    return {
+        "dry-run": dry_run,
+        "stages": [stage.name for stage in tree.stages if stage.name],
+        "models": [
+            {
+                "name": model.name,
+                "path": model.path,
+                "stages": list(model.stages),
+                "metrics": {one.name: {"file": one.file, "direction": one.direction} for one in model.metrics},
+                "predictions": model.predictions.file if model.predictions else None,
+            }
+            for model in models
+        ],
+        "requirements": _lock(tree),
+        "files": [
+            {"path": one.path, "action": one.action, "note": one.note, "diff": one.diff if one.action != "same" else ""}
+            for one in changes
+        ],
+        "notes": list(tree.notes),
+    }
