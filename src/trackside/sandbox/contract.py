@@ -2,7 +2,8 @@
 
 Quirks that the judge knows: path parameters are percent-encoded before matching (refs and file paths hold slashes);
 webhooks live under `x-webhooks` (OpenAPI 3.0 has no place for them) and are judged as requests of made-up paths;
-error statuses that every operation may answer are not listed at each; labels may be sent as a bare list.
+error statuses that every operation may answer are not listed at each; labels may be sent as a bare list; paging of
+matching refs is asked for by clients and ignored by GitHub; an interrupted upload leaves a `starter` asset.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ Doc = dict[str, Any]
 HOST = "https://api.github.com"
 _ANYWHERE = frozenset({400, 401, 403, 404, 405, 409, 422, 429})
 _BARE_LISTS = frozenset({"/repos/{owner}/{repo}/issues/{issue_number}/labels"})
+_UNPAGED = "/repos/{owner}/{repo}/git/matching-refs/{ref}"
 _NO_LABEL = "/repos/{owner}/{repo}/releases/{release_id}/assets"
 
 
@@ -57,6 +59,9 @@ class Contract:
         loaded["paths"] |= {
             f"/x-webhooks/{name}": {"post": _plain(hook)} for name, hook in loaded["x-webhooks"].items()
         }
+        # Its text speaks of `starter` assets, its schema forgets them.
+        schemas = loaded["components"]["schemas"]
+        schemas["release-asset"]["properties"]["state"]["enum"].append("starter")
         return loaded
 
     @cached_property
@@ -92,6 +97,8 @@ class Contract:
         path = re.sub(r"\{(\w+)\}", lambda found: quote(params[found[1]], safe=""), template)
         if template in _BARE_LISTS and raw.lstrip().startswith(b"["):
             raw = b'{"labels":' + raw + b"}"
+        if template == _UNPAGED:
+            query = {name: value for name, value in query.items() if name not in ("per_page", "page")}
         if template == _NO_LABEL:
             query = {name: value for name, value in query.items() if name != "label" or value}
         return Asked(

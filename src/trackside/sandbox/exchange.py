@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trackside.sandbox.access import actor_of, permit
@@ -37,7 +37,10 @@ class Logged:
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """A request as it came in; header names in lower case, `path` below `/api/v3`."""
+    """A request as it came in; header names in lower case, `path` below `/api/v3`.
+
+    `cut`: the caller went away, or the storage failed, in the middle of an upload.
+    """
 
     method: str
     path: str
@@ -46,6 +49,7 @@ class Sent:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     raw: bytes
+    cut: bool = False
 
 
 @dataclass(kw_only=True)
@@ -106,7 +110,7 @@ class Desk:
         if fault.mode == "latency":
             time.sleep(fault.seconds)
             return self._act(row, sent, actor)
-        self._act(row, sent, actor)
+        self._act(row, replace(sent, cut=True) if fault.mode == "partial" else sent, actor)
         if fault.mode == "lost":
             time.sleep(fault.seconds)
             return None
@@ -147,6 +151,7 @@ class Desk:
             query=dict(sent.query),
             headers=dict(sent.headers),
             raw=sent.raw,
+            cut=sent.cut,
             body=body,
             token=actor,
             dispatcher=self.dispatcher,

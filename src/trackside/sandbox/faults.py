@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Literal
 
-Mode = Literal["before", "after_write", "lost", "latency", "drop"]
+Mode = Literal["before", "after_write", "lost", "latency", "drop", "partial"]
 
 
 @dataclass(kw_only=True)
@@ -16,7 +16,8 @@ class Fault:
 
     `before`: answer `status` instead of acting. `after_write`: act, then answer `status`. `lost`: act, wait `seconds`,
     then cut the connection, which is what a time-out after the write looks like. `latency`: wait `seconds`, then act.
-    `drop`: cut the connection without acting.
+    `drop`: cut the connection without acting. `partial`: an upload breaks off inside GitHub, leaves a `starter` asset
+    and is answered with `status`.
     """
 
     method: str

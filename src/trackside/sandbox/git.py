@@ -111,6 +111,11 @@ class Bare:
         lines = self.git("for-each-ref", "--format=%(objectname) %(refname)", prefix).text.splitlines()
         return {name: sha for sha, name in (line.split(" ", 1) for line in lines)}
 
+    def typed_refs(self, prefix: str) -> dict[str, tuple[str, str]]:
+        """Refs below a prefix (whole folders) with the object each points to and its kind."""
+        lines = self.git("for-each-ref", "--format=%(objectname) %(objecttype) %(refname)", prefix).text.splitlines()
+        return {name: (sha, kind) for sha, kind, name in (line.split(" ", 2) for line in lines)}
+
     def update_ref(self, ref: str, new: str, old: str | None = None) -> bool:
         """Compare-and-swap; `old` ZERO means it must not exist. False when the race was lost."""
         return self.git("update-ref", ref, new, *([old] if old is not None else []), check=False).returncode == 0

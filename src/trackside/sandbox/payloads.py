@@ -97,7 +97,9 @@ def merge_group(hub: Core, name: str, ref: str, head: str, base_ref: str, base_s
 
 
 def release_event(hub: Core, name: str, doc: Doc, action: str, login: str) -> Doc:
-    return event(hub, name, login, action=action, release=release(hub, name, doc))
+    shown = release(hub, name, doc)
+    shown["assets"] = [one for one in shown["assets"] if one["state"] == "uploaded"]
+    return event(hub, name, login, action=action, release=shown)
 
 
 def ref_event(hub: Core, name: str, ref: str, login: str) -> Doc:

@@ -15,7 +15,7 @@ from typing import Any, cast
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute
 from starlette.routing import Route as HttpRoute
@@ -172,6 +172,12 @@ class Sandbox:
         prefix = UPLOADS if row.prefix == "uploads" else API
 
         async def endpoint(request: Request) -> Response:
+            try:
+                raw, cut = await request.body(), False
+            except ClientDisconnect:
+                raw, cut = b"", True
+            if cut and row.prefix != "uploads":
+                return _Cut()
             sent = Sent(
                 method=row.method,
                 path=request.url.path.removeprefix(prefix),
@@ -179,7 +185,8 @@ class Sandbox:
                 params={name: str(value) for name, value in request.path_params.items()},
                 query=dict(request.query_params),
                 headers=dict(request.headers),
-                raw=await request.body(),
+                raw=raw,
+                cut=cut,
             )
             reply = await run_in_threadpool(self.desk.answer, row, sent)
             if reply is None:
@@ -226,7 +233,7 @@ class Sandbox:
         try:
             permit(self.hub, repo, actor_of(self.hub, request.headers.get("authorization", "")), "contents:read")
             for release in self.state.list("release", repo, tag_name=tag, draft=False):
-                for doc in self.state.list("asset", repo, release=release["id"], name=file):
+                for doc in self.state.list("asset", repo, release=release["id"], name=file, state="uploaded"):
                     return RedirectResponse(f"{self.url}/_blobs/{doc['digest'].removeprefix('sha256:')}", 302)
             raise not_found()
         except Problem as problem:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from datetime import datetime
 from typing import Any
 
@@ -35,8 +34,8 @@ def matching_refs(call: Call) -> Reply:
     """Refs whose name starts with the given one; an empty list is no error."""
     prefix = "refs/" + call.params["ref"]
     folder = prefix.rsplit("/", 1)[0] + "/"
-    found = sorted(row for row in call.hub.bare(call.repo).refs(folder).items() if row[0].startswith(prefix))
-    return Reply(body=[_ref(call, name, sha) for name, sha in found])
+    found = sorted(row for row in call.hub.bare(call.repo).typed_refs(folder).items() if row[0].startswith(prefix))
+    return Reply(body=[show.ref(call.hub, call.repo, name, sha, kind) for name, (sha, kind) in found])
 
 
 @route("POST", _G + "/refs", "contents:write")
@@ -61,6 +60,12 @@ def _target(bare: Bare, name: str, sha: str) -> None:
         raise Problem(422, "Object does not exist")
 
 
+def _free(call: Call, name: str) -> None:
+    """The tag of an immutable release stays where it is. Raises Problem 422."""
+    if call.hub.state.get("immutable_tag", call.repo, name.removeprefix("refs/tags/")):
+        raise Problem(422, "Repository rule violations found\n\nCannot change a tag of an immutable release.\n\n")
+
+
 @route("PATCH", _G + "/refs/{ref}", "contents:write")
 def update_ref(call: Call) -> Reply:
     name, new = "refs/" + call.params["ref"], call.fields["sha"]
@@ -70,6 +75,7 @@ def update_ref(call: Call) -> Reply:
         if old is None:
             raise Problem(422, "Reference does not exist")
         _target(bare, name, new)
+        _free(call, name)
         if not call.fields.get("force") and not bare.is_ancestor(old, new):
             raise Problem(422, "Update is not a fast forward")
         if not bare.update_ref(name, new, old):
@@ -86,6 +92,7 @@ def delete_ref(call: Call) -> Reply:
         old = bare.refs(name).get(name)
         if old is None or name.startswith("refs/pull/"):
             raise Problem(422, "Reference does not exist")
+        _free(call, name)
         if name == f"refs/heads/{call.hub.repo(call.repo)['default_branch']}":
             raise Problem(422, "Cannot delete the default branch")
         bare.delete_ref(name)
@@ -164,7 +171,7 @@ def create_blob(call: Call) -> Reply:
     text = call.fields["content"]
     try:
         data = base64.b64decode(text) if call.fields.get("encoding") == "base64" else text.encode()
-    except binascii.Error:
+    except ValueError:
         raise Problem(422, "content is not valid Base64") from None
     sha = call.hub.bare(call.repo).write_blob(data)
     return Reply(status=201, body={"sha": sha, "url": f"{call.hub.api_url}/repos/{call.repo}/git/blobs/{sha}"})
@@ -185,6 +192,8 @@ def create_tag(call: Call) -> Reply:
     bare, body = call.hub.bare(call.repo), call.fields
     if bare.kind(body["object"]) != body["type"]:
         raise Problem(422, "Object does not exist")
+    if bare.git("check-ref-format", f"refs/tags/{body['tag']}", check=False).returncode:
+        raise Problem(422, f"{body['tag']} is not a valid tag name.")
     login = author(call.actor)
     given = body.get("tagger") or {}
     moment = datetime.fromisoformat(given["date"]) if given.get("date") else call.hub.clock.now()

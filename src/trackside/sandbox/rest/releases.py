@@ -81,14 +81,16 @@ def list_assets(call: Call) -> Reply:
 @route("POST", _R + "/{release_id}/assets", _WRITE, prefix="uploads")
 def upload_asset(call: Call) -> Reply:
     doc = call.doc("release", "release_id")
-    if not call.raw:
+    if not call.raw and not call.cut:
         raise Problem(400, "Bad Content-Length")
     if len(call.hub.state.list("asset", call.repo, release=doc["id"])) >= MAX_ASSETS:
         raise invalid("ReleaseAsset", "release", "custom", f"a release holds at most {MAX_ASSETS} assets")
-    kind = call.headers.get("content-type", "")
+    more = {"label": call.query.get("label"), "content_type": call.headers.get("content-type", "")}
     made = call.hub.add_asset(
-        call.repo, doc["id"], call.query["name"], call.raw, call.actor, label=call.query.get("label"), content_type=kind
+        call.repo, doc["id"], call.query["name"], None if call.cut else call.raw, call.actor, **more
     )
+    if call.cut:
+        raise Problem(502, "The upload was interrupted")
     return Reply(status=201, body=show.asset(call.hub, call.repo, made, doc["tag_name"]))
 
 

@@ -48,6 +48,8 @@ class Call:
     dispatcher: Any
     meter: Meter
     url: str
+    cut: bool = False
+    """An upload that broke off."""
 
     @property
     def actor(self) -> Doc:

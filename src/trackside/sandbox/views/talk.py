@@ -140,6 +140,7 @@ def simple_pull(hub: Core, name: str, number: int) -> Doc:
     url, issue_url = f"{repo_url(hub, name)}/pulls/{number}", f"{repo_url(hub, name)}/issues/{number}"
     page = f"{hub.url}/{name}/pull/{number}"
     statuses = f"{repo_url(hub, name)}/statuses/{doc['head_sha']}"
+    labels = [label(hub, name, one) for one in about["labels"]]
     made: dict[str, Any] = {
         "id": about["id"],
         "node_id": f"PR_{about['id']}",
@@ -160,7 +161,8 @@ def simple_pull(hub: Core, name: str, number: int) -> Doc:
         "title": about["title"],
         "body": about["body"],
         "user": user(hub, about["user"]),
-        "labels": [label(hub, name, one) for one in about["labels"]],
+        # The description knows no label without a description here, though it does for issues.
+        "labels": [one | {"description": one["description"] or ""} for one in labels],
         "milestone": None,
         "assignee": None,
         "assignees": [],
