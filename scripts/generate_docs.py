@@ -9,6 +9,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
+from trackside.command.table import page  # noqa: E402
 from trackside.config.inputs import inputs_of, outputs_of  # noqa: E402
 from trackside.config.raw import json_schema  # noqa: E402
 from trackside.reasons import REASONS  # noqa: E402
@@ -18,6 +19,8 @@ ACTIONS = {
     "dispatched run before a runner is given to it.",
     "train": "One phase of a training run. Needs no token; only `pull` and `push` see the data remote's credentials.",
     "report": "Publishes a run: record on the data branch, check run, comment, job summary.",
+    "command": "Follows a comment command: reads it as data, asks for its author's role, dispatches a workflow of the default "
+    "branch. Checks out nothing. See [commands](commands.md).",
     "setup": "The environment of one requirement set, from its hash-pinned lock. The other actions call it themselves.",
 }
 
@@ -95,7 +98,7 @@ def configuration() -> str:
     return "".join(parts)
 
 
-PAGES = {"actions.md": actions, "reason-codes.md": reasons, "configuration.md": configuration}
+PAGES = {"commands.md": page, "actions.md": actions, "reason-codes.md": reasons, "configuration.md": configuration}
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import tempfile
 from collections.abc import Callable, Iterable
@@ -117,7 +118,7 @@ def stage_plan(context: Context) -> Result:
         context.say(f"{model.model}: {model.decision} ({model.reason_code}) {model.reason}")
     applied = forge.apply(planned.operations, dry_run=dry_run)
     applied += forge.apply(after_dispatch(planned.plan, planned.operations, applied), dry_run=dry_run)
-    _tell(context, applied)
+    tell(context, applied)
     return _written(
         "plan",
         applied,
@@ -168,7 +169,8 @@ def _admit(context: Context) -> Result:
     )
 
 
-def _tell(context: Context, applied: Iterable[Applied]) -> None:
+def tell(context: Context, applied: Iterable[Applied]) -> None:
+    """The log: what was written, and an annotation for what was not."""
     for one in applied:
         name = type(one.operation).__name__
         context.say(f"{name}: {one.outcome}{' ' + one.url if one.url else ''}")
@@ -236,7 +238,7 @@ def stage_report(context: Context) -> Result:
     except (Refused, ForgeError):
         raise
     except Exception as error:
-        _tell(context, end_check(job, error, forge))
+        tell(context, end_check(job, error, forge))
         raise
 
 
@@ -267,7 +269,7 @@ def _report(context: Context, forge: GithubForge, job: PublishJob) -> Result:
     for name, content in files.items():
         (out / name).write_text(content, encoding="utf-8")
     context.commands.summary(published.summary)
-    _tell(context, published.applied)
+    tell(context, published.applied)
     urls = published.result.urls
     values = published.result.values | {
         "comment-url": urls.get("comment", ""),
@@ -361,4 +363,19 @@ def stage_train(context: Context) -> Result:
     return result
 
 
-STAGES: dict[str, Callable[[Context], Result]] = {"plan": stage_plan, "report": stage_report, "train": stage_train}
+def _lazy(module: str, name: str) -> Callable[[Context], Result]:
+    """A stage of another module, imported when it is called."""
+
+    def stage(context: Context) -> Result:
+        result: Result = getattr(importlib.import_module(module), name)(context)
+        return result
+
+    return stage
+
+
+STAGES: dict[str, Callable[[Context], Result]] = {
+    "command": _lazy("trackside.command.job", "stage_command"),
+    "plan": stage_plan,
+    "report": stage_report,
+    "train": stage_train,
+}

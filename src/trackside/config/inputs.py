@@ -34,6 +34,35 @@ _NEEDS = "Token for the API; needs the permissions that the workflow's job lists
 _TOKEN_DEFAULT = "${{ github.token }}"  # noqa: S105 - an expression, not a secret
 
 INPUTS: tuple[Input, ...] = (
+    Input(action="command", name="github-token", description=_NEEDS, default=_TOKEN_DEFAULT),
+    Input(
+        action="command",
+        name="plan-workflow",
+        description="File name of the workflow that plans pull requests.",
+        default="pull-request.yml",
+    ),
+    Input(
+        action="command", name="train-workflow", description="File name of the training workflow.", default="train.yml"
+    ),
+    Input(
+        action="command",
+        name="release-workflow",
+        description="File name of the workflow that registers, promotes and rolls back.",
+        default="release.yml",
+    ),
+    Input(
+        action="command",
+        name="drift-workflow",
+        description="File name of the workflow that checks for drift and retrains.",
+        default="drift.yml",
+    ),
+    Input(action="command", name="out", description="Folder for the result document.", default="trackside-result"),
+    Input(
+        action="command",
+        name="dry-run",
+        description="true: decide and print, write nothing to GitHub.",
+        default="false",
+    ),
     Input(action="setup", name="set", description="Requirement set to install: core, plan or train.", default="core"),
     Input(
         action="plan",
@@ -85,6 +114,9 @@ INPUTS: tuple[Input, ...] = (
 )
 
 OUTPUTS: tuple[Output, ...] = (
+    Output(action="command", name="decision", description="done, skipped, refused or failed."),
+    Output(action="command", name="reason-code", description="Why; see docs/reason-codes.md."),
+    Output(action="command", name="run-url", description="The workflow run that was started."),
     Output(action="setup", name="python", description="Python of the environment.", step="setup"),
     Output(action="setup", name="source", description="Folder to put on PYTHONPATH.", step="setup"),
     Output(action="plan", name="decision", description="done, skipped, refused or failed."),

@@ -49,7 +49,10 @@ class ReviewEvent(Origin):
 
 @dataclass(frozen=True, kw_only=True)
 class CommentEvent(Origin):
-    """A comment on an issue or pull request. It carries no SHA: the head is looked up by number."""
+    """A comment on an issue or pull request. It carries no SHA: the head is looked up by number.
+
+    `bot`: written by anything but a person's account; `created_at` is an RFC 3339 time.
+    """
 
     kind: ClassVar[str] = "comment"
     number: int
@@ -57,6 +60,9 @@ class CommentEvent(Origin):
     comment_id: int
     author: str
     body: str
+    bot: bool = False
+    created_at: str = ""
+    url: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

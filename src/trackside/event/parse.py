@@ -159,6 +159,9 @@ def _comment(reader: _Reader) -> CommentEvent:
         comment_id=reader.number("comment.id"),
         author=reader.text("comment.user.login", optional=True),
         body=reader.text("comment.body"),
+        bot=reader.text("comment.user.type", optional=True) != "User",
+        created_at=reader.text("comment.created_at", optional=True),
+        url=reader.text("comment.html_url", optional=True),
     )
 
 

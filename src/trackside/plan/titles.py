@@ -41,3 +41,8 @@ def parse_title(title: str) -> Title | None:
         digest=found["digest"],
         experiment=bool(found["experiment"]),
     )
+
+
+def plan_title(pull: int | str) -> str:
+    """Name of the run that plans a pull request because a comment (or a person) asked: `run-name` of its workflow."""
+    return f"plan #{pull}"
