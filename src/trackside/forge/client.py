@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,10 +65,25 @@ class Client:
         owner, _, name = repository.partition("/")
         self.base = f"/repos/{segment(owner)}/{segment(name)}"
         self.clock = clock
-        self.calls = 0
+        self._count = [0]
         self._send = send
         self._max_wait = max_rate_limit_wait
         self._random = random.Random()  # noqa: S311 - spreads retries, guards nothing
+
+    @property
+    def calls(self) -> int:
+        return self._count[0]
+
+    @calls.setter
+    def calls(self, count: int) -> None:
+        self._count[0] = count
+
+    def at(self, repository: str) -> Client:
+        """The same connection and count, for another repository."""
+        owner, _, name = repository.partition("/")
+        other = copy(self)
+        other.base = f"/repos/{segment(owner)}/{segment(name)}"
+        return other
 
     def get(self, path: str, **query: Any) -> Any:
         """The JSON body of a GET below the repository."""

@@ -33,7 +33,7 @@ def commit_files(client: Client, operation: CommitFiles) -> Applied:
         Conflict: the branch moved `RACES` times in a row.
     """
     for path in operation.files:
-        _check(path)
+        check_path(path)
     mine: set[str] = set()
     for attempt in range(1, RACES + 1):
         tip = _tip(client, operation.branch)
@@ -56,7 +56,8 @@ def commit_files(client: Client, operation: CommitFiles) -> Applied:
     )
 
 
-def _check(path: str) -> None:
+def check_path(path: str) -> None:
+    """Raises DataError for a path that git does not take."""
     parts = path.split("/")
     if any(part in ("", ".", "..") or part.lower() == ".git" for part in parts) or "\0" in path or "\\" in path:
         raise DataError(f"{path!r} is no path for a file on a branch")

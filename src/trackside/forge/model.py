@@ -13,7 +13,10 @@ ROLES: tuple[Role, ...] = ("none", "read", "triage", "write", "maintain", "admin
 
 @dataclass(frozen=True, kw_only=True)
 class Pull:
-    """A pull request. `head_repo` is empty when the fork was deleted, `merge_sha` on conflict or while unknown."""
+    """A pull request. `head_repo` is empty when the fork was deleted, `merge_sha` on conflict or while unknown.
+
+    `closed_at` is RFC 3339, empty while it is open.
+    """
 
     number: int
     title: str
@@ -31,6 +34,7 @@ class Pull:
     merged: bool
     labels: tuple[str, ...] = ()
     url: str = ""
+    closed_at: str = ""
 
     @property
     def from_fork(self) -> bool:

@@ -186,6 +186,9 @@ Operation = (
     | PublishRelease
     | React
     | AddLabels
+    | ProposeChange
+    | UpsertIssue
+    | MergePull
 )
 
 

@@ -7,6 +7,8 @@ import re
 _AREAS: tuple[tuple[str, str], ...] = (
     (r"(check-runs|check-suites)|commits/[^/]+/check-runs", "checks"),
     (r"actions/", "actions"),
+    (r"pulls/[^/]+/merge$", "contents"),
+    (r"issues$", "issues"),
     (r"(pulls|issues)(/|$)", "pull-requests"),
     (r"(git|contents|branches)(/|$)", "contents"),
 )

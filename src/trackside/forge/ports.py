@@ -25,6 +25,14 @@ class PullReader(Protocol):
         ...
 
 
+class ProposalReader(Protocol):
+    """Pull requests by their branch."""
+
+    def pulls_from(self, branch: str, *, state: str = "all", limit: int = 30) -> tuple[Pull, ...]:
+        """Pull requests from a branch of this repository, newest first; `state` is open, closed or all."""
+        ...
+
+
 class ContentReader(Protocol):
     """Files and commits of the repository without a clone."""
 

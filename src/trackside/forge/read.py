@@ -160,6 +160,7 @@ def pull_of(raw: Any) -> Pull:
         merged=merged,
         labels=tuple(one["name"] for one in raw["labels"]),
         url=raw.get("html_url") or "",
+        closed_at=raw.get("closed_at") or "",
     )
 
 

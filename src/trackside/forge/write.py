@@ -19,12 +19,16 @@ from trackside.forge.operations import (
     DispatchWorkflow,
     DraftRelease,
     FillRelease,
+    MergePull,
     Operation,
+    ProposeChange,
     PublishRelease,
     React,
     UpsertCheck,
     UpsertComment,
+    UpsertIssue,
 )
+from trackside.forge.proposals import ProposalReads, merge_pull, propose_change, upsert_issue
 from trackside.forge.read import Reads, check_of, comment_of
 from trackside.forge.releases import ReleaseReads, write_release
 from trackside.forge.talk import Reactions, TalkReads, add_labels
@@ -46,7 +50,7 @@ LAG_ATTEMPTS = 4
 """How often to look for a run that was dispatched: together about 3 s, the time it takes to be listed."""
 
 
-class Writes(Reads, ReleaseReads, TalkReads):
+class Writes(Reads, ReleaseReads, TalkReads, ProposalReads):
     """The writing half of `GithubForge`."""
 
     _reactions: Reactions
@@ -65,6 +69,12 @@ class Writes(Reads, ReleaseReads, TalkReads):
                     return self._check(operation)
                 case DispatchWorkflow():
                     return self._dispatch(operation)
+                case ProposeChange():
+                    return propose_change(self.client, operation)
+                case UpsertIssue():
+                    return upsert_issue(self.client, operation, self.viewer())
+                case MergePull():
+                    return merge_pull(self.client, operation)
                 case CancelRun():
                     return self._cancel(operation)
                 case CommitFiles():
