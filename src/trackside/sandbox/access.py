@@ -9,6 +9,9 @@ from trackside.sandbox.core import ROLES, Core
 from trackside.sandbox.problem import Problem, not_found
 from trackside.sandbox.state import Doc
 
+CLOSED = frozenset({"administration", "environments", "secrets"})
+"""What nobody reads without the permission, in public repositories either."""
+
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="GitHub"'}
 
 
@@ -47,7 +50,8 @@ def permit(hub: Core, repo: str, actor: Doc | None, needs: str, role: str = "") 
     reads = all(level == "read" for _, level in options(needs))
     if not _sees(hub, doc, actor):
         raise not_found()
-    if reads and not doc["private"]:
+    closed = any(permission in CLOSED for permission, _ in options(needs))
+    if reads and not doc["private"] and not closed:
         return
     if actor is None:
         raise Problem(401, "Requires authentication", headers=CHALLENGE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trackside.sandbox.hub import Hub, folder_files
@@ -70,3 +70,37 @@ class Seed:
         if isinstance(files, Path):
             programs = frozenset(path for path in changes if (files / path).stat().st_mode & 0o100)
         return self.hub.commit_folder(repo, branch, changes, message, self.person(login), executable=programs)
+
+    # Settings
+
+    def runner(
+        self, repo: str, name: str, labels: Sequence[str], *, ephemeral: bool = True, online: bool = True
+    ) -> None:
+        """A self-hosted runner as the list of runners shows it."""
+        status = "online" if online else "offline"
+        doc = {"id": self.hub.state.next("id"), "name": name, "os": "linux", "status": status, "busy": False}
+        self.hub.state.put("runner", repo, name, doc | {"labels": list(labels), "ephemeral": ephemeral})
+
+    def environment(self, repo: str, name: str, *, branches: Sequence[str] | None = None) -> None:
+        """An environment that the named branches may use; None: all branches, empty: those with protection."""
+        policy = (
+            None if branches is None else {"protected_branches": not branches, "custom_branch_policies": bool(branches)}
+        )
+        doc = {"id": self.hub.state.next("id"), "name": name, "created_at": self.hub.now(), "branches": branches or []}
+        self.hub.state.put("environment", repo, name, doc | {"deployment_branch_policy": policy})
+
+    def secret(self, repo: str, name: str, text: str, environment: str = "") -> None:
+        """A secret of the repository or of one environment."""
+        doc = {"name": name, "value": text, "environment": environment}
+        self.hub.state.put("secret", repo, f"{environment}/{name}", doc)
+
+    def protect(self, repo: str, branch: str, checks: Mapping[str, int | None]) -> None:
+        """Classic protection: names of required checks, each with the app that must write it (None: any)."""
+        rows = [{"context": name, "app_id": app} for name, app in checks.items()]
+        self.hub.state.put("protection", repo, branch, {"checks": rows})
+
+    def ruleset(self, repo: str, branches: Sequence[str], checks: Mapping[str, int | None]) -> None:
+        """A ruleset with required checks for branches, `~DEFAULT_BRANCH` among them."""
+        rows = [{"context": name} | ({"integration_id": app} if app else {}) for name, app in checks.items()]
+        number = self.hub.state.next("id")
+        self.hub.state.put("ruleset", repo, number, {"id": number, "branches": list(branches), "checks": rows})

@@ -191,14 +191,21 @@ def comparison(hub: Core, repo: str, basehead: str, bare: Bare, base: str, head:
 
 
 def branch(hub: Core, repo: str, name: str, info: CommitInfo) -> Doc:
-    """`branch-with-protection`; the sandbox protects nothing."""
+    """`branch-with-protection`: what is told of required checks; the sandbox does not enforce them."""
     link = f"{repo_url(hub, repo)}/branches/{quote(name)}"
+    rule = hub.state.get("protection", repo, name)
+    checks = rule["checks"] if rule else []
+    required = {
+        "enforcement_level": "everyone" if checks else "off",
+        "contexts": [one["context"] for one in checks],
+        "checks": checks,
+    }
     return {
         "name": name,
         "commit": commit(hub, repo, info),
         "_links": {"self": link, "html": f"{hub.url}/{repo}/tree/{quote(name)}"},
-        "protected": False,
-        "protection": {"enabled": False},
+        "protected": rule is not None,
+        "protection": {"enabled": rule is not None, "required_status_checks": required},
         "protection_url": link + "/protection",
     }
 
