@@ -91,6 +91,12 @@ def _local(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     init.add_argument("--dry-run", action="store_true", help="write nothing, show the differences")
     init.add_argument("--force", action="store_true", help="replace workflow files that differ")
     init.add_argument("--json", action="store_true", help="machine-readable output")
+    doctor = _add(commands, "doctor", "look for what is set up wrong, here and on GitHub", _doctor)
+    doctor.add_argument(
+        "--repository", type=_repo, metavar="OWNER/NAME", help="default: the clone's origin; needs a token"
+    )
+    doctor.add_argument("--offline", action="store_true", help="local checks only")
+    doctor.add_argument("--json", action="store_true", help="machine-readable output")
     schema = _add(commands, "schema", "print the JSON Schema of trackside.yaml or of a document", _schema)
     schema.add_argument(
         "kind",
@@ -204,6 +210,12 @@ def _init(context: Context, arguments: argparse.Namespace) -> int:
         force=arguments.force,
     )
     return init(context, Path(), wish)
+
+
+def _doctor(context: Context, arguments: argparse.Namespace) -> int:
+    from trackside.doctor.examine import doctor
+
+    return doctor(context, Path(), repository=arguments.repository or "", offline=arguments.offline)
 
 
 def _schema(context: Context, arguments: argparse.Namespace) -> int:
