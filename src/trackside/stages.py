@@ -119,7 +119,7 @@ def stage_plan(context: Context) -> Result:
     applied = forge.apply(planned.operations, dry_run=dry_run)
     applied += forge.apply(after_dispatch(planned.plan, planned.operations, applied), dry_run=dry_run)
     tell(context, applied)
-    return _written(
+    result = _written(
         "plan",
         applied,
         planned.reason_code,
@@ -128,6 +128,9 @@ def stage_plan(context: Context) -> Result:
         calls=forge.calls,
         skipped=not planned.operations,
     )
+    if planned.refused and result.decision != "failed":
+        return msgspec.structs.replace(result, decision="refused")
+    return result
 
 
 def _admit(context: Context) -> Result:
@@ -245,6 +248,7 @@ def stage_report(context: Context) -> Result:
 def _report(context: Context, forge: GithubForge, job: PublishJob) -> Result:
     from trackside.config.load import load as load_config
     from trackside.config.model import CONFIG_FILE
+    from trackside.registry.follow import follow
     from trackside.report.publish import PublishPorts, publish
     from trackside.report.render import render_json
     from trackside.store.branch import ApiRunStore
@@ -270,6 +274,8 @@ def _report(context: Context, forge: GithubForge, job: PublishJob) -> Result:
         (out / name).write_text(content, encoding="utf-8")
     context.commands.summary(published.summary)
     tell(context, published.applied)
+    if published.result.decision == "done" and not job.dry_run:
+        follow(context, forge, job.inputs, job.admission, published.run)
     urls = published.result.urls
     values = published.result.values | {
         "comment-url": urls.get("comment", ""),
@@ -376,6 +382,7 @@ def _lazy(module: str, name: str) -> Callable[[Context], Result]:
 STAGES: dict[str, Callable[[Context], Result]] = {
     "command": _lazy("trackside.command.job", "stage_command"),
     "plan": stage_plan,
+    "register": _lazy("trackside.registry.job", "stage_register"),
     "report": stage_report,
     "train": stage_train,
 }

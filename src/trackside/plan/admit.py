@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from trackside.command.evidence import Asked, bind, read_again
 from trackside.config.model import CONFIG_FILE, Config, Model
 from trackside.documents.admission import Admission
 from trackside.documents.plan import Subject
@@ -19,6 +20,7 @@ from trackside.plan.resolve import Job, resolve
 from trackside.plan.stage import Ports, config_text, policy_of
 
 SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+NUMBER = r"[1-9][0-9]{0,14}"
 MAX_OVERRIDES = 65_536
 LINK = "security.md"
 
@@ -28,12 +30,13 @@ def admit(inputs: Mapping[str, str], ports: Ports, *, actor: str) -> Admission:
 
     Args:
         inputs: of the dispatch: model, commit, base-commit, head-commit, head-repository, pull-request, branch,
-            input-digest, overrides. With a model alone, the tip of the default branch is trained.
-        actor: who dispatched, as GitHub says.
+            input-digest, overrides, comment. With a model alone, the tip of the default branch is trained.
+        actor: who dispatched, as GitHub says; where a comment is named, its author takes that place.
 
     Raises:
         Refused: the pull request is closed or moved on (`pull_closed`, `head_moved`), a claim is not true
-            (`identity_mismatch`, `digest_mismatch`), a fork without a maintainer's word (`fork`), an input is missing.
+            (`identity_mismatch`, `digest_mismatch`), a fork without a maintainer's word (`fork`), an input is missing,
+            the comment does not ask for just this (see `command.evidence`).
         ConfigError: the policy, the pipeline or an override is wrong.
         NotFound: GitHub no longer has the commit (`commit_gone`).
     """
@@ -52,8 +55,26 @@ def admit(inputs: Mapping[str, str], ports: Ports, *, actor: str) -> Admission:
             reason_code="model_unknown",
         )
     overrides = _overrides(asked.get("overrides", ""))
+    said = _said(asked, ports, config, model.name, overrides) if asked.get("comment") else None
+    if said is not None:
+        actor = said.author
     pull, subject = _subject(asked, ports, config, actor=actor, branch=branch, tip=policy_commit)
+    if said is not None and pull is not None:
+        bind(said, pull, ports.forge)
     return _admission(asked, ports, config, model, subject, pull, overrides, actor=actor, policy_commit=policy_commit)
+
+
+def _said(asked: Mapping[str, str], ports: Ports, config: Config, model: str, overrides: Mapping[str, Any]) -> Asked:
+    """The comment that the dispatch names, which must ask for this model with these parameters. Raises Refused."""
+    number = asked.get("pull-request", "")
+    if not re.fullmatch(NUMBER, number):
+        raise _mismatch("a comment, but no pull request")
+    said = read_again(asked["comment"], ports.forge, config, now=ports.clock.now(), names=("train",), issue=int(number))
+    if said.command.model not in ("", model):
+        raise _mismatch("the comment is about another model")
+    if dict(said.command.overrides) != dict(overrides):
+        raise _mismatch("the comment sets other parameters")
+    return said
 
 
 def _overrides(text: str) -> dict[str, Any]:
@@ -87,7 +108,7 @@ def _subject(
             raise _mismatch(f"{name} is not a full SHA")
     number = asked.get("pull-request", "")
     if number:
-        if not re.fullmatch(r"[1-9][0-9]{0,14}", number):
+        if not re.fullmatch(NUMBER, number):
             raise _mismatch("pull-request is not a number")
         return _pull_subject(asked, int(number), ports, config, actor)
     return None, _commit_subject(asked, ports, branch=branch, tip=tip)

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+import msgspec
+
 from trackside.documents.plan import ModelPlan, Plan
 from trackside.errors import TracksideError
 from trackside.forge.operations import Applied, CancelRun, DispatchWorkflow, Operation, UpsertCheck, UpsertComment
@@ -37,15 +39,18 @@ def decide(facts: Facts, report: Reporter) -> tuple[Plan, list[Operation]]:
 def plan_model(facts: Facts, one: ModelFacts) -> ModelPlan:
     """The decision for one model; the first rule that applies wins."""
     error = facts.problem or one.error
-    if facts.draft:
+    if facts.draft and facts.request.kind == "event":
         return _plan(one, "refused", "draft", "Drafts are not trained; mark the pull request ready for review.")
     if error is not None:
-        return _plan(one, "failed", error.reason_code, error.message)
+        hint = f" ({error.remedy})" if facts.request.experiment and error.remedy else ""
+        return _plan(one, "failed", error.reason_code, error.message + hint)
     if one.current is None:
         raise ValueError("a model without error has inputs")
     if one.current.missing:
         names = ", ".join(one.current.missing[:10])
         return _plan(one, "failed", "dependency_missing", f"The pipeline needs what the tree lacks: {names}")
+    if facts.request.experiment:
+        return msgspec.structs.replace(_gated(facts, one), overrides=dict(facts.request.overrides))
     if one.baseline is not None and one.baseline.digest == one.current.digest:
         return _plan(one, "nothing", "inputs_unchanged", "All inputs are those of the base: nothing to train.")
     if _answers(facts, one):
@@ -67,13 +72,15 @@ def _answers(facts: Facts, one: ModelFacts) -> bool:
 
 def _gated(facts: Facts, one: ModelFacts) -> ModelPlan:
     """Training is needed: may this event start it by itself?"""
-    train = facts.config.train
+    train, asked = facts.config.train, facts.request.kind
+    if asked == "report":
+        return _plan(one, "refused", "not_trained", "No recorded run answers these inputs.")
     if facts.subject.kind == "pull_request":
-        if facts.from_fork:
+        if facts.from_fork and asked == "event":
             return _plan(one, "refused", "fork", "Heads of forks start nothing by themselves.")
-        if train.on == "command":
+        if train.on == "command" and asked == "event":
             return _plan(one, "refused", "command_only", "This repository trains on a comment command only.")
-        if train.on == "label" and train.label not in facts.labels:
+        if train.on == "label" and train.label not in facts.labels and asked == "event":
             return _plan(one, "refused", "label_missing", f"Training waits for the label {train.label!r}.")
         cap = train.gpu_hours_per_pull
         if cap is not None and facts.gpu_seconds >= cap * 3600:
@@ -110,6 +117,10 @@ def _publish(facts: Facts, plan: ModelPlan, one: ModelFacts, report: Reporter) -
     """Comment and check of one model. Drafts get neither; commits and merge groups have no comment."""
     if plan.reason_code == "draft":
         return []
+    if plan.reason_code == "not_trained":
+        return []  # a run may be under way: comment and check are its own
+    if facts.request.experiment and plan.decision != "train":
+        return []  # an earlier experiment's report stands there; asked.py replies
     if plan.decision == "reuse" and one.recorded is not None:
         shown = report(one.recorded, one.baseline_run, one.model, facts)
         conclusion = "success" if shown.passed else shown.conclusion
@@ -122,13 +133,16 @@ def _publish(facts: Facts, plan: ModelPlan, one: ModelFacts, report: Reporter) -
     check = _check(facts, plan, outcome, words.title(plan), words.summary(facts, plan, error))
     if error is not None:
         check = replace(check, annotations=words.notes(error))
-    wanted = plan.decision != "nothing" or plan.model in facts.commented
+    if facts.request.experiment:
+        return _comment(facts, plan, body)
+    wanted = plan.decision != "nothing" or plan.model in facts.commented or facts.request.kind != "event"
     return [*(_comment(facts, plan, body) if wanted else []), check]
 
 
 def _comment(facts: Facts, plan: ModelPlan, body: str) -> list[Operation]:
     pull = facts.subject.pull_request
-    return [] if pull is None else [UpsertComment(issue=pull, marker=marker(plan.model), body=body)]
+    mark = marker(plan.model, experiment=facts.request.experiment)
+    return [] if pull is None else [UpsertComment(issue=pull, marker=mark, body=body)]
 
 
 def _check(
@@ -147,8 +161,10 @@ def _check(
 
 
 def _title(facts: Facts, plan: ModelPlan) -> str:
-    subject = facts.subject
-    return run_title(plan.model, pull=subject.pull_request, head=subject.head_commit, digest=plan.input_digest)
+    subject, digest, experiment = facts.subject, plan.input_digest, facts.request.experiment
+    return run_title(
+        plan.model, pull=subject.pull_request, head=subject.head_commit, digest=digest, experiment=experiment
+    )
 
 
 def _dispatch(facts: Facts, plan: ModelPlan) -> DispatchWorkflow:
@@ -166,7 +182,8 @@ def _dispatch(facts: Facts, plan: ModelPlan) -> DispatchWorkflow:
             "pull-request": str(subject.pull_request or ""),
             "branch": subject.branch,
             "input-digest": plan.input_digest,
-            "overrides": json.dumps({}),
+            "overrides": json.dumps(plan.overrides),
+            **({"comment": str(facts.request.comment)} if facts.request.comment else {}),
         },
         unless_title=title,
     )
@@ -191,7 +208,7 @@ def _cancellations(facts: Facts, plans: list[ModelPlan]) -> list[Operation]:
         if plan is None:
             continue
         digest = plan.input_digest.removeprefix("sha256:")[:12]
-        same_inputs = title.experiment or not digest or title.digest == digest
+        same_inputs = title.experiment or facts.request.experiment or not digest or title.digest == digest
         if title.head != head or not same_inputs:
             made.append(CancelRun(run_id=run.id, why=f"replaced by {head}"))
     return made
@@ -201,18 +218,19 @@ def after_dispatch(plan: Plan, operations: Iterable[Operation], applied: Iterabl
     """What to write after dispatches: the queued comment links its run; where one failed, comment and check say so."""
     operations, applied = tuple(operations), tuple(applied)
     failed = {
-        one.operation.inputs["model"]: one.error
+        one.operation.inputs["model"]: (one.error, _experiment(one.operation))
         for one in applied
         if one.outcome == "failed" and isinstance(one.operation, DispatchWorkflow)
     }
     made: list[Operation] = []
     for one in applied:
         if isinstance(one.operation, DispatchWorkflow) and one.outcome == "created" and one.url:
-            made += _linked(operations, one.operation.inputs["model"], one.url)
-    for name, error in failed.items():
-        told = words.not_started(name, TracksideError(error or "the workflow could not be started"))
+            made += _linked(operations, _marker(one.operation), one.url)
+    for name, (error, experiment) in failed.items():
+        mark = marker(name, experiment=experiment)
+        told = words.not_started(mark, name, TracksideError(error or "the workflow could not be started"))
         for operation in operations:
-            if isinstance(operation, UpsertComment) and operation.marker == marker(name):
+            if isinstance(operation, UpsertComment) and operation.marker == mark:
                 made.append(UpsertComment(issue=operation.issue, marker=operation.marker, body=told))
             elif isinstance(operation, UpsertCheck) and operation.name == check_name(name):
                 made.append(
@@ -221,10 +239,19 @@ def after_dispatch(plan: Plan, operations: Iterable[Operation], applied: Iterabl
     return made
 
 
-def _linked(operations: Iterable[Operation], name: str, url: str) -> Iterator[Operation]:
+def _experiment(dispatch: DispatchWorkflow) -> bool:
+    return dispatch.inputs.get("overrides", "{}") != "{}"
+
+
+def _marker(dispatch: DispatchWorkflow) -> str:
+    """Of the comment about a dispatched run."""
+    return marker(dispatch.inputs["model"], experiment=_experiment(dispatch))
+
+
+def _linked(operations: Iterable[Operation], mark: str, url: str) -> Iterator[Operation]:
     """The queued comment again with the run's address, unless newer words stand there by now."""
     for operation in operations:
-        if isinstance(operation, UpsertComment) and operation.marker == marker(name):
+        if isinstance(operation, UpsertComment) and operation.marker == mark:
             body = words.linked(operation.body, url)
             if body != operation.body:
                 yield replace(operation, body=body, only_over=operation.body)

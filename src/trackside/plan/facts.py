@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from trackside.config.model import Config, Model
 from trackside.documents.plan import Subject
@@ -26,6 +27,25 @@ class ModelFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked for: by an event, or by the comment of a person who may.
+
+    `kind`: `event` starts what the policy lets start by itself, `train` what a person asked for, `report` nothing.
+    `model` is empty for all; `overrides` make it an experiment; `comment` is the comment's number, `author` its author.
+    """
+
+    kind: Literal["event", "train", "report"] = "event"
+    model: str = ""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    comment: int = 0
+    author: str = ""
+
+    @property
+    def experiment(self) -> bool:
+        return bool(self.overrides)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """Everything, as values.
 
@@ -38,6 +58,7 @@ class Facts:
         commented: models that have a comment on this pull request already.
         url: of the pull request; `runs_url` of the list of training runs.
         train_workflow, default_branch: what is dispatched where.
+        request: what is asked for, and by whom.
     """
 
     subject: Subject
@@ -55,6 +76,7 @@ class Facts:
     runs_url: str = ""
     train_workflow: str = "train.yml"
     default_branch: str = "main"
+    request: Request = Request()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from trackside.config.load import load
-from trackside.config.model import CONFIG_FILE, Config
+from trackside.config.model import CONFIG_FILE, Config, Model
 from trackside.documents.plan import Plan, Subject
 from trackside.documents.run import Run
 from trackside.errors import ConfigError, ForgeError, NotFound, TracksideError
-from trackside.event.model import Event, MergeGroupEvent, PullRequestEvent
+from trackside.event.model import DispatchEvent, Event, MergeGroupEvent, PullRequestEvent
 from trackside.forge.model import Pull, WorkflowRun
 from trackside.forge.operations import Operation, UpsertCheck, UpsertComment
 from trackside.forge.ports import Forge
 from trackside.plan import words
 from trackside.plan.changes import policy_changes
 from trackside.plan.decide import decide
-from trackside.plan.facts import Facts, ModelFacts, Reporter
+from trackside.plan.facts import Facts, ModelFacts, Reporter, Request
 from trackside.plan.objects import GitTree, fetch, read_commit
 from trackside.plan.pipeline import PipelineInputs, inputs_of
 from trackside.plan.resolve import Job, RawPipeline, resolve
@@ -31,6 +31,8 @@ ACTIONS = ("opened", "synchronize", "reopened", "ready_for_review", "labeled")
 MERGE_TRIES = 5
 """How often a merge result that belongs to an older head is asked for again."""
 MERGE_PAUSE = 3.0
+Ask = Callable[[Config, Pull], Request]
+"""(policy, pull request) → what a person asks for. Raises Refused."""
 CONFIG_CHECK = "trackside"
 """Name of the check that fails when the policy itself cannot be read."""
 
@@ -51,6 +53,7 @@ class Planned:
     operations: list[Operation]
     reason_code: str
     message: str
+    refused: bool = False
 
     @property
     def training(self) -> list[str]:
@@ -84,10 +87,10 @@ class Ports:
 
 
 def plan_event(event: Event, ports: Ports, *, report: Reporter, train_workflow: str = "train.yml") -> Planned:
-    """Plan for a pull request or merge group.
+    """Plan for a pull request or merge group; for a dispatch, what a comment (or a person) asks for.
 
     Args:
-        event: others than those two, and other actions than `ACTIONS`, ask for nothing.
+        event: others than those, and other actions than `ACTIONS`, ask for nothing.
         report: makes the report of a recorded run that is reused.
 
     Raises:
@@ -96,12 +99,18 @@ def plan_event(event: Event, ports: Ports, *, report: Reporter, train_workflow: 
     """
     if isinstance(event, MergeGroupEvent):
         return _plan_merge_group(event, ports, report, train_workflow)
+    if isinstance(event, DispatchEvent):
+        from trackside.plan.asked import plan_asked
+
+        return plan_asked(event, ports, report=report, train_workflow=train_workflow)
     if not isinstance(event, PullRequestEvent) or event.action not in ACTIONS:
-        return _nothing(ports, "event_ignored", f"nothing to do for {event.name} {event.action}".strip())
-    return _plan_pull(event, ports, report, train_workflow)
+        return nothing(ports, "event_ignored", f"nothing to do for {event.name} {event.action}".strip())
+    label = event.label if event.action == "labeled" else ""
+    return plan_pull(event.number, ports, report, train_workflow, label=label)
 
 
-def _nothing(ports: Ports, code: str, message: str) -> Planned:
+def nothing(ports: Ports, code: str, message: str) -> Planned:
+    """A plan of nothing, and why."""
     subject = Subject(kind="commit", repository=ports.forge.repository, commit="")
     return Planned(plan=Plan(subject=subject), operations=[], reason_code=code, message=message)
 
@@ -118,21 +127,29 @@ def policy_of(ports: Ports, branch: str) -> tuple[Config, str] | None:
     return load(text), text
 
 
-def _plan_pull(event: PullRequestEvent, ports: Ports, report: Reporter, workflow: str) -> Planned:
-    pull = ports.forge.pull_with_merge(event.number)
+def plan_pull(
+    number: int, ports: Ports, report: Reporter, workflow: str, *, label: str = "", ask: Ask | None = None
+) -> Planned:
+    """Plan for a pull request. `label` was just added to it; `ask` tells what a person asks for instead.
+
+    Raises:
+        Refused: by `ask`.
+    """
+    pull = ports.forge.pull_with_merge(number)
     if pull.state != "open":
-        return _nothing(ports, "pull_closed", f"pull request #{pull.number} is {pull.state}")
+        return nothing(ports, "pull_closed", f"pull request #{pull.number} is {pull.state}")
     branch = ports.forge.default_branch()
     try:
         policy = policy_of(ports, branch)
     except ConfigError as error:
         return _unreadable(error, ports, branch, head=pull.head_sha, number=pull.number)
     if policy is None:
-        return _nothing(ports, "not_configured", f"{branch} has no {CONFIG_FILE}")
+        return nothing(ports, "not_configured", f"{branch} has no {CONFIG_FILE}")
     config = policy[0]
-    asks = config.train.on == "label" and event.label == config.train.label
-    if event.action == "labeled" and not asks and _answered(pull, config, ports):
-        return _nothing(ports, "label_ignored", f"label {event.label!r} starts nothing")
+    request = ask(config, pull) if ask is not None else Request()
+    starts = config.train.on == "label" and label == config.train.label
+    if label and not starts and _answered(pull, config, ports):
+        return nothing(ports, "label_ignored", f"label {label!r} starts nothing")
     viewer = ports.forge.viewer()
     comments = [one for one in ports.forge.comments(pull.number) if one.author == viewer]
     pull, commit, base, problem = _merge_result(pull, ports)
@@ -146,11 +163,12 @@ def _plan_pull(event: PullRequestEvent, ports: Ports, report: Reporter, workflow
         pull_request=pull.number,
         branch=pull.head_ref,
     )
-    models, edits = ((), []) if problem else _models(subject, config, ports)
+    models, edits = ((), []) if problem else _models(subject, config, ports, request)
     facts = Facts(
         subject=subject,
         config=config,
-        models=models or [ModelFacts(model=model) for model in config.models],
+        models=models or [ModelFacts(model=model) for model in _wanted(config, request)],
+        request=request,
         from_fork=pull.from_fork,
         draft=pull.draft,
         labels=frozenset(pull.labels),
@@ -169,9 +187,7 @@ def _plan_pull(event: PullRequestEvent, ports: Ports, report: Reporter, workflow
     made = _decided(facts, report)
     stale = any(one.body.startswith(words.PLAN_MARKER) and one.body != words.readable() for one in comments)
     extra = [UpsertComment(issue=pull.number, marker=words.PLAN_MARKER, body=words.readable())] if stale else []
-    return Planned(
-        plan=made.plan, operations=[*extra, *made.operations], reason_code=made.reason_code, message=made.message
-    )
+    return replace(made, operations=[*extra, *made.operations])
 
 
 def _answered(pull: Pull, config: Config, ports: Ports) -> bool:
@@ -194,14 +210,14 @@ def _answered(pull: Pull, config: Config, ports: Ports) -> bool:
 
 def _plan_merge_group(event: MergeGroupEvent, ports: Ports, report: Reporter, workflow: str) -> Planned:
     if event.action != "checks_requested":
-        return _nothing(ports, "event_ignored", f"nothing to do for merge_group {event.action}")
+        return nothing(ports, "event_ignored", f"nothing to do for merge_group {event.action}")
     branch = ports.forge.default_branch()
     try:
         policy = policy_of(ports, branch)
     except ConfigError as error:
         return _unreadable(error, ports, branch, head=event.head_sha, number=None)
     if policy is None:
-        return _nothing(ports, "not_configured", f"{branch} has no {CONFIG_FILE}")
+        return nothing(ports, "not_configured", f"{branch} has no {CONFIG_FILE}")
     subject = Subject(
         kind="merge_group",
         repository=ports.forge.repository,
@@ -267,12 +283,19 @@ def _conflict(pull: Pull) -> ConfigError:
     )
 
 
-def _models(subject: Subject, config: Config, ports: Ports) -> tuple[list[ModelFacts], list[str]]:
+def _wanted(config: Config, request: Request) -> list[Model]:
+    return [one for one in config.models if request.model in ("", one.name)]
+
+
+def _models(
+    subject: Subject, config: Config, ports: Ports, request: Request | None = None
+) -> tuple[list[ModelFacts], list[str]]:
     """Per model its inputs in both trees and what is recorded for them; and the edited policy keys."""
     ports.fetch([subject.commit, subject.base_commit])
     now = GitTree.open(ports.git_dir, subject.commit, ports.processes)
     base = GitTree.open(ports.git_dir, subject.base_commit, ports.processes)
-    jobs = [Job(commit=tree.commit, overrides={}) for tree in (now, base)]
+    request = request or Request()
+    jobs = [Job(commit=now.commit, overrides=request.overrides), Job(commit=base.commit, overrides={})]
     raw_now, raw_base = resolve(ports.git_dir, jobs, processes=ports.processes)
     broken: TracksideError | None = None
     edits: list[str] = []
@@ -281,7 +304,7 @@ def _models(subject: Subject, config: Config, ports: Ports) -> tuple[list[ModelF
     except ConfigError as error:
         broken = error
     made = []
-    for model in config.models:
+    for model in _wanted(config, request):
         current = _inputs(now, raw_now, model.name, config)
         before = _inputs(base, raw_base, model.name, config)
         baseline = before if isinstance(before, PipelineInputs) else None
@@ -365,7 +388,4 @@ def _unreadable(error: ConfigError, ports: Ports, branch: str, *, head: str, num
         details_url=f"{ports.web_url}/blob/{branch}/{CONFIG_FILE}",
     )
     talk: list[Operation] = [] if number is None else [UpsertComment(issue=number, marker=words.PLAN_MARKER, body=body)]
-    nothing = _nothing(ports, error.reason_code, error.message)
-    return Planned(
-        plan=nothing.plan, operations=[*talk, check], reason_code=nothing.reason_code, message=nothing.message
-    )
+    return replace(nothing(ports, error.reason_code, error.message), operations=[*talk, check])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 
@@ -54,7 +55,13 @@ def summary(facts: Facts, plan: ModelPlan, error: TracksideError | None) -> str:
 
 def comment(facts: Facts, plan: ModelPlan, error: TracksideError | None) -> str:
     """The whole comment for a decision other than `reuse`."""
-    parts = [marker(plan.model), f"### Trackside: `{plan.model}` – {title(plan)}", *_middle(facts, plan, error)]
+    experiment = facts.request.experiment
+    what = f"`{plan.model}`" + (", an experiment" if experiment else "")
+    parts = [marker(plan.model, experiment=experiment), f"### Trackside: {what} – {title(plan)}"]
+    parts += _middle(facts, plan, error)
+    if experiment:
+        set_to = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in plan.overrides.items()]
+        parts.append(_listed(f"Parameters set by a comment of {facts.request.author}", set_to))
     if plan.changed and plan.decision in ("train", "refused"):
         parts.append(_listed("What changed against the base", plan.changed))
     if facts.policy_changes:
@@ -140,10 +147,10 @@ def linked(body: str, url: str) -> str:
     return re.sub(r"\[training runs\]\([^()\s]*\)", f"[training run]({url})", body, count=1)
 
 
-def not_started(model: str, error: TracksideError) -> str:
+def not_started(mark: str, model: str, error: TracksideError) -> str:
     """The comment when the training workflow could not be dispatched."""
     return (
-        f"{marker(model)}\n\n### Trackside: `{model}` – training could not be started\n\n{fenced(error.message)}\n\n"
+        f"{mark}\n\n### Trackside: `{model}` – training could not be started\n\n{fenced(error.message)}\n\n"
         "Re-run the workflow once this is corrected.\n"
     )
 
