@@ -63,7 +63,12 @@ INPUTS: tuple[Input, ...] = (
         description="true: decide and print, write nothing to GitHub.",
         default="false",
     ),
-    Input(action="setup", name="set", description="Requirement set to install: core, plan or train.", default="core"),
+    Input(
+        action="setup",
+        name="set",
+        description="Requirement set to install: core, plan, train, drift or image.",
+        default="core",
+    ),
     Input(
         action="plan",
         name="mode",
@@ -107,10 +112,21 @@ INPUTS: tuple[Input, ...] = (
     Input(
         action="report", name="admit-result", description="Result of the admit job (`needs.admit.result`).", default=""
     ),
+    Input(
+        action="report",
+        name="release-workflow",
+        description="File name of the release workflow.",
+        default="release.yml",
+    ),
     Input(action="report", name="out", description="Folder for the report in all formats.", default="trackside-report"),
     Input(
         action="report", name="dry-run", description="true: render and print, write nothing to GitHub.", default="false"
     ),
+    Input(action="register", name="github-token", description=_NEEDS, default=_TOKEN_DEFAULT),
+    Input(
+        action="register", name="train-workflow", description="File name of the training workflow.", default="train.yml"
+    ),
+    Input(action="register", name="out", description="Folder for the result document.", default="trackside-register"),
 )
 
 OUTPUTS: tuple[Output, ...] = (
@@ -133,6 +149,15 @@ OUTPUTS: tuple[Output, ...] = (
     Output(action="report", name="gate", description="passed, failed or neutral."),
     Output(action="report", name="comment-url", description="The report's comment."),
     Output(action="report", name="check-url", description="The check run."),
+    Output(action="register", name="decision", description="done, skipped, refused or failed."),
+    Output(action="register", name="reason-code", description="Why; see docs/reason-codes.md."),
+    Output(
+        action="register",
+        name="released",
+        description="JSON list of model, version and tag: the versions of this commit.",
+    ),
+    Output(action="register", name="dispatched", description="JSON list of models whose training was started first."),
+    Output(action="register", name="commit", description="The commit that was registered."),
 )
 
 

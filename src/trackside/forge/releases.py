@@ -76,8 +76,13 @@ class ReleaseReads:
         if found != digest:
             to.unlink()
             raise DataError(
-                f"release asset {asset_id} has the digest {found}, not {digest}", reason_code="digest_mismatch"
+                f"release asset {asset_id} has the digest {found}, not {digest}", reason_code="content_mismatch"
             )
+
+    def contains(self, tip: str, commit: str) -> bool:
+        """Whether a commit is, or came before, the tip of a branch or another commit."""
+        raw = self.client.find(f"/compare/{segment(f'{commit}...{tip}')}")
+        return raw is not None and raw["status"] in ("ahead", "identical")
 
     def merged_by(self, sha: str) -> tuple[Pull, ...]:
         """Merged pull requests that brought a commit to its branch, the newest first."""
@@ -265,7 +270,7 @@ def fill_release(client: Client, operation: FillRelease) -> Applied:
                     f"release {release.tag} does not hold {asset.name} as it was uploaded",
                     why=f"expected {asset.digest}, found {(found.digest or found.size) if found else 'nothing'}",
                     remedy="run the job again",
-                    reason_code="digest_mismatch",
+                    reason_code="content_mismatch",
                 )
     return Applied(operation=operation, outcome="updated" if sent else "unchanged", id=release.id, url=release.url)
 
@@ -277,7 +282,17 @@ def _upload(client: Client, release: FoundRelease, asset: ReleaseAsset) -> None:
 
     def send() -> FoundAsset:
         body = Upload(path=asset.path, media_type=asset.media_type)
-        made, _ = client.request("POST", release.upload_url, query={"name": asset.name}, body=body, repeatable=False)
+        try:
+            made, _ = client.request(
+                "POST", release.upload_url, query={"name": asset.name}, body=body, repeatable=False
+            )
+        except Unsure:
+            raise
+        except ForgeError:  # another writer may have sent the very same file meanwhile
+            same = [one for one in assets_of(client, release.id) if one.name == asset.name and _is(client, one, asset)]
+            if not same:
+                raise
+            return same[0]
         return asset_of(made)
 
     def find() -> FoundAsset | None:

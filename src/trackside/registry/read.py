@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -13,15 +15,17 @@ from trackside.documents.run import Run
 from trackside.errors import DataError, NotFound
 from trackside.forge.model import FoundAsset, TagObject, TagRef
 from trackside.forge.ports import ContentReader
+from trackside.registry.package import FOLDER, unpack
 from trackside.registry.tags import RegistryState, fold
 from trackside.registry.versions import Version, parse
 from trackside.store.layout import DATA_BRANCH
-from trackside.system.files import sha256_of
+from trackside.train.files import digest
 
 LOOK_BACK = 12
 """How many tag objects of one stage are read to find who is and who was in it."""
 
 _PATH = re.compile(r"releases/([^/]+)/([^/]+)\.json")
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 _MODEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,98}[A-Za-z0-9])?")
 
 
@@ -47,6 +51,13 @@ def record_path(model: str, version: Version | str) -> str:
     """Path of a release's record on the data branch; empty for names that no release can have."""
     made = parse(str(version))
     return f"releases/{model}/{made}.json" if made is not None and _MODEL.fullmatch(model) else ""
+
+
+def of_path(path: str) -> tuple[str, Version] | None:
+    """Model and version of a record's path; None for any other file."""
+    found = _PATH.fullmatch(path)
+    version = parse(found[2]) if found else None
+    return (found[1], version) if found and version and record_path(found[1], version) == path else None
 
 
 def state(reader: TagReader, model: str, stages: Sequence[str] = ()) -> RegistryState:
@@ -80,9 +91,8 @@ def recorded(reader: ContentReader, model: str, *, branch: str = DATA_BRANCH) ->
     """Versions that have a record, in whatever state, lowest first: one call."""
     if not _MODEL.fullmatch(model):
         return ()
-    found = (_PATH.fullmatch(path) for path in reader.files(f"releases/{model}", branch))
-    versions = (parse(one[2]) for one in found if one is not None)
-    return tuple(sorted(one for one in versions if one is not None))
+    found = (of_path(path) for path in reader.files(f"releases/{model}", branch))
+    return tuple(sorted(one[1] for one in found if one is not None))
 
 
 def record(reader: ContentReader, model: str, version: Version | str, *, branch: str = DATA_BRANCH) -> Release | None:
@@ -133,63 +143,65 @@ def need(reader: ContentReader, model: str, version: Version | str = "", *, bran
 
 
 def fetch(reader: AssetReader, release: Release, role: str, folder: Path) -> tuple[Path, ...]:
-    """The release's files of a role, each checked against its recorded digest, under their own paths in `folder`.
-
-    Parts of a split file are put together. Model files lie at `folder/<asset.path>`, others at `folder/<asset.name>`.
+    """The release's files of a role, each checked against its recorded digest, as `folder/<asset.name>`.
 
     Raises:
-        NotFound: the release has no such file (any longer).
+        NotFound: the release has no such file, or has it no longer.
         DataError: a file is not what was recorded.
     """
     wanted = [one for one in release.assets if one.role == role]
     if not wanted:
         raise NotFound(f"{release.tag} has no {role}", link="releases.md", reason_code="asset_missing")
     there = {one.name: one for one in reader.assets(release.release_id)}
-    made: dict[Path, None] = {}
     folder.mkdir(parents=True, exist_ok=True)
-    for asset in sorted(wanted, key=lambda one: (one.path, one.part, one.name)):
+    made = []
+    for asset in wanted:
         found = there.get(asset.name)
-        if found is None:
-            raise NotFound(f"{release.tag} lacks its file {asset.name}", reason_code="asset_missing")
-        target = _inside(folder, asset)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if asset.part <= 1:
-            reader.download(found.id, target, digest=asset.digest)
-        else:
-            _append(reader, found.id, asset, target)
-        made[target] = None
-    for path, digest in _wholes(release).items():
-        whole = folder / path
-        if whole in made and sha256_of(whole) != digest:
-            raise DataError(f"the parts of {path} do not make the file of {release.tag}", reason_code="digest_mismatch")
+        if found is None or not _NAME.fullmatch(asset.name):
+            raise NotFound(f"{release.tag} lacks its file {asset.name[:100]!r}", reason_code="asset_missing")
+        reader.download(found.id, folder / asset.name, digest=asset.digest)
+        made.append(folder / asset.name)
     return tuple(made)
 
 
-def _wholes(release: Release) -> dict[str, str]:
-    """Digests of files that were split, by path: those of a single model file are on record."""
-    split = {one.path for one in release.assets if one.role == "model" and one.part}
-    return dict.fromkeys(split, release.model_digest) if len({o.path for o in _models(release)}) == 1 else {}
+def fetch_model(reader: AssetReader, release: Release, folder: Path) -> Path:
+    """The model file or folder at its own path below `folder`: parts joined, the whole checked against the digest
+    that the training run recorded.
+
+    Raises:
+        NotFound, DataError: see `fetch`.
+    """
+    parts = sorted((one for one in release.assets if one.role == "model"), key=lambda one: one.part)
+    with tempfile.TemporaryDirectory(prefix="trackside-", dir=_made(folder)) as aside:
+        fetch(reader, release, "model", Path(aside))
+        path = _inside(parts[0])
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        whole = Path(aside) / parts[0].name
+        with whole.open("ab") as file:
+            for part in parts[1:]:
+                with (Path(aside) / part.name).open("rb") as more:
+                    shutil.copyfileobj(more, file)
+        if FOLDER in parts[0].name:
+            unpack(whole, target)
+        else:
+            whole.replace(target)
+    if digest(path, folder)[0] != release.model_digest:
+        raise DataError(f"the model of {release.tag} is not the one that was trained", reason_code="content_mismatch")
+    return target
 
 
-def _models(release: Release) -> list[Asset]:
-    return [one for one in release.assets if one.role == "model"]
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
-def _inside(folder: Path, asset: Asset) -> Path:
+def _inside(asset: Asset) -> str:
     """Where an asset belongs; a record cannot lead out of the folder. Raises DataError."""
-    path = asset.path or asset.name
+    path = asset.path
     if not path or path.startswith("/") or "\\" in path or any(part in ("", ".", "..") for part in path.split("/")):
-        raise DataError(f"{path!r} is no path of a release's file", reason_code="document_invalid")
-    return folder / path
-
-
-def _append(reader: AssetReader, asset_id: int, asset: Asset, target: Path) -> None:
-    part = target.with_name(target.name + f".part{asset.part}")
-    reader.download(asset_id, part, digest=asset.digest)
-    with target.open("ab") as whole, part.open("rb") as file:
-        while piece := file.read(1024 * 1024):
-            whole.write(piece)
-    part.unlink()
+        raise DataError(f"{path[:100]!r} is no path of a release's file", reason_code="document_invalid")
+    return path
 
 
 def run_of(reader: AssetReader, release: Release, folder: Path) -> Run:

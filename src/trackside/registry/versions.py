@@ -63,9 +63,3 @@ def following(taken: Iterable[Version], bump: Bump) -> Version:
     """The version after the highest that is taken; 1.0.0 where there is none."""
     highest = max(taken, default=None)
     return FIRST if highest is None else highest.bumped(bump)
-
-
-def greatest(bumps: Iterable[str], default: Bump = "patch") -> Bump:
-    """The largest of several wishes; words that are no bump count for nothing."""
-    known = [one for one in BUMPS if one in set(bumps)]
-    return known[-1] if known else default
