@@ -14,7 +14,8 @@ Heading = Literal["data_quality", "features", "prediction", "target", "performan
 class Test(Part, frozen=True, kw_only=True):
     """One test of one column. `effect` in the unit of `test`, with its interval; `threshold` is the least that matters.
 
-    `p_value` is as computed, `q_value` after Benjamini-Hochberg over the columns.
+    `p_value` is as computed, `q_value` after Benjamini-Hochberg over the columns. `extra` are figures that are shown
+    and not judged; `column` is the metric's name under `performance`.
     """
 
     heading: Heading
@@ -29,6 +30,8 @@ class Test(Part, frozen=True, kw_only=True):
     alarm: bool = False
     kind: Kind = "ok"
     sentence: str = ""
+    unit: str = ""
+    extra: dict[str, float] = {}
 
 
 class Window(Part, frozen=True, kw_only=True):
@@ -44,7 +47,7 @@ class Verdict(Document, frozen=True, kw_only=True):
     """`verdict` is the worst of all headings; `moved` are the columns that alarmed, strongest first.
 
     `as_of` is the date that the placeholders of `current` were filled with; `streak` counts checks in a row that
-    found drift, this one included.
+    found drift, this one included. `shapes` are the distributions to draw, by column.
     """
 
     schema: Literal["trackside.verdict/1"] = "trackside.verdict/1"
