@@ -30,13 +30,24 @@ from trackside.sandbox.faults import Faults
 from trackside.sandbox.hub import Hub
 from trackside.sandbox.limits import Limits, Meter
 from trackside.sandbox.problem import Problem, not_found
-from trackside.sandbox.rest import checks, git_data, history, issues, pulls, releases, repos, talk, workflow_runs
+from trackside.sandbox.rest import (
+    checks,
+    git_data,
+    history,
+    issues,
+    pulls,
+    releases,
+    repos,
+    settings,
+    talk,
+    workflow_runs,
+)
 from trackside.sandbox.rest.route import ROUTES, Route
 from trackside.sandbox.seed import Seed
 from trackside.sandbox.state import State
 from trackside.system.clock import Clock, SystemClock
 
-HANDLERS = (checks, git_data, history, issues, pulls, releases, repos, talk, workflow_runs)
+HANDLERS = (checks, git_data, history, issues, pulls, releases, repos, settings, talk, workflow_runs)
 """Imported for the routes they add."""
 
 _SLASHES = frozenset({"ref", "path", "branch", "basehead", "tag", "name"})
