@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import re
 import sys
 from urllib.parse import urlsplit
 
@@ -68,7 +69,7 @@ def _asked(place: Place, url: str) -> Findings:
     except ToolError as error:
         yield found("remote.reachable", "error", f"{url} did not answer within {SECONDS:.0f} s", detail=error.message)
         return
-    said = done.stderr.decode("utf-8", "replace").strip()[-2000:]
+    said = re.sub(r"://[^/@\s]+@", "://…@", done.stderr.decode("utf-8", "replace").strip()[-2000:])
     if done.returncode == 0:
         yield found("remote.reachable", "ok", f"{url} answers")
     elif done.returncode == 3:
@@ -99,11 +100,12 @@ except ImportError:
     sys.exit(3)
 try:
     with Repo(sys.argv[1]) as repo:
-        odb = repo.cloud.get_remote_odb()
-        root = odb.fs.parent(odb.path) if odb.fs.protocol == "local" else odb.path
-        if not odb.fs.exists(root) and odb.fs.protocol == "local":
-            sys.exit(f"{root} is not there")
-        next(iter(odb.fs.find(odb.path)), None) if odb.fs.exists(odb.path) else None
+        remote = repo.cloud.get_remote()
+        there = remote.fs.exists(remote.path)
+        if not there and remote.fs.protocol == "local":
+            sys.exit(f"{remote.path} is not there")
+        if not there and remote.fs.protocol in ("http", "https"):
+            remote.fs.info(remote.path)
 except Exception as error:
     print(f"{type(error).__name__}: {error}", file=sys.stderr)
     missing = "RemoteMissingDepsError" in type(error).__name__ or isinstance(error, ImportError)
