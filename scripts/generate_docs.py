@@ -21,6 +21,8 @@ ACTIONS = {
     "report": "Publishes a run: record on the data branch, check run, comment, job summary.",
     "command": "Follows a comment command: reads it as data, asks for its author's role, dispatches a workflow of the default "
     "branch. Checks out nothing. See [commands](commands.md).",
+    "promote": "Gives a stage to a version, or back to the one before, as a dispatch of `release.yml` asks. See "
+    "[commands](commands.md).",
     "setup": "The environment of one requirement set, from its hash-pinned lock. The other actions call it themselves.",
 }
 

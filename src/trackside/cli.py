@@ -67,7 +67,9 @@ def parser() -> argparse.ArgumentParser:
     _runs(commands)
     _sandbox(commands)
     stage = _add(commands, "stage", "what the actions call inside a workflow", _stage)
-    stage.add_argument("name", choices=("plan", "train", "report", "register", "image", "drift", "retrain", "command"))
+    stage.add_argument(
+        "name", choices=("plan", "train", "report", "register", "image", "drift", "retrain", "command", "promote")
+    )
     stage.add_argument("--json", action="store_true", help="print the result document")
     return top
 

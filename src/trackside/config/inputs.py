@@ -34,6 +34,8 @@ _NEEDS = "Token for the API; needs the permissions that the workflow's job lists
 _TOKEN_DEFAULT = "${{ github.token }}"  # noqa: S105 - an expression, not a secret
 
 INPUTS: tuple[Input, ...] = (
+    Input(action="promote", name="github-token", description=_NEEDS, default=_TOKEN_DEFAULT),
+    Input(action="promote", name="out", description="Folder for the result document.", default="trackside-result"),
     Input(action="command", name="github-token", description=_NEEDS, default=_TOKEN_DEFAULT),
     Input(
         action="command",
@@ -130,6 +132,10 @@ INPUTS: tuple[Input, ...] = (
 )
 
 OUTPUTS: tuple[Output, ...] = (
+    Output(action="promote", name="decision", description="done, skipped, refused or failed."),
+    Output(action="promote", name="reason-code", description="Why; see docs/reason-codes.md."),
+    Output(action="promote", name="version", description="The version that holds the stage."),
+    Output(action="promote", name="tag", description="The stage tag."),
     Output(action="command", name="decision", description="done, skipped, refused or failed."),
     Output(action="command", name="reason-code", description="Why; see docs/reason-codes.md."),
     Output(action="command", name="run-url", description="The workflow run that was started."),

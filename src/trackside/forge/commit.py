@@ -13,7 +13,7 @@ from trackside.system.text import valid
 RACES = 25
 """How often a lost race is run again; each round at least one writer gets through."""
 
-_LOST = ("not a fast forward", "already exists", "does not exist", "cannot be updated", "is at ", "but expected")
+LOST = ("not a fast forward", "already exists", "does not exist", "cannot be updated", "is at ", "but expected")
 """Words of GitHub's 422 when the branch moved meanwhile; any other 422 will not change by trying again."""
 
 
@@ -107,7 +107,7 @@ def _swap(client: Client, branch: str, tip: Tip | None, sha: str) -> bool:
     except (Unsure, Conflict):
         return False
     except ForgeError as error:
-        if any(words in error.why.lower() for words in _LOST):
+        if any(words in error.why.lower() for words in LOST):
             return False
         raise
     return True

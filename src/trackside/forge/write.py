@@ -30,6 +30,7 @@ from trackside.forge.operations import (
 )
 from trackside.forge.proposals import ProposalReads, merge_pull, propose_change, upsert_issue
 from trackside.forge.read import Reads, check_of, comment_of
+from trackside.forge.refs import RefWrites
 from trackside.forge.releases import ReleaseReads, write_release
 from trackside.forge.talk import Reactions, TalkReads, add_labels
 from trackside.system.text import clean, cut, length
@@ -50,7 +51,7 @@ LAG_ATTEMPTS = 4
 """How often to look for a run that was dispatched: together about 3 s, the time it takes to be listed."""
 
 
-class Writes(Reads, ReleaseReads, TalkReads, ProposalReads):
+class Writes(Reads, ReleaseReads, TalkReads, RefWrites, ProposalReads):
     """The writing half of `GithubForge`."""
 
     _reactions: Reactions
