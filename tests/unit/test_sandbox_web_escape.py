@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -82,11 +83,13 @@ CASES = [
 ELEMENTS = set(
     re.findall(
         r"\w+",
-        "a article aside blockquote body br button code dd del details div dl dt em footer form h1 h2 h3 h4 h5 h6 head"
-        " b header hr html img input kbd label li link main meta nav ol option p picture pre section select source span"
-        " strong sub summary sup table tbody td textarea th thead time title tr ul",
+        "a article aside blockquote body br button code datalist dd del details div dl dt em footer form h1 h2 h3 h4 h5"
+        " h6 head b header hr html img input kbd label li link main meta nav ol option p picture pre section select source"
+        " span strong sub summary sup table tbody td textarea th thead time title tr ul",
     )
 )
+FORMS = ("/_session", *(f"/{REPO}/{one}" for one in ("pull", "issues", "actions")))
+OCTO = {"login": "octo", "kind": "user", "permissions": None, "repo": ""}
 LINKS = Links(reference=lambda kind, value: None, base="/o/r/blob/main", raw="/o/r/raw/main", home="http://127.0.0.1:1")
 
 
@@ -188,7 +191,16 @@ def put_everywhere(site: Site, words: str) -> list[str]:
         "id": 6, "tag_name": words, "name": words, "body": words, "draft": False, "prerelease": False, "author": words,
         "created_at": now, "published_at": now,
     })  # fmt: skip
-    asset = {"id": 7, "release": 6, "name": words, "label": words, "size": 3, "digest": words, "content_type": words}
+    asset = {
+        "id": 7,
+        "release": 6,
+        "name": words,
+        "label": words,
+        "size": 3,
+        "digest": words,
+        "content_type": words,
+        "state": words,
+    }
     state.put("asset", REPO, 7, asset)
     state.put("run", REPO, 8, {
         "id": 8, "run_number": 1, "attempt": 1, "workflow_path": words, "workflow_name": words, "event": words,
@@ -205,16 +217,52 @@ def put_everywhere(site: Site, words: str) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "log.txt").write_text(f"{words}\n##[step]{words}\n{words}\n", encoding="utf-8")
     (folder / "summary.md").write_text(words, encoding="utf-8")
+    put_in_git_and_issues(site, words, sha)
     tabs = ["", "/commits", "/checks", "/files"]
     rest = ["", "/pulls", "/releases", "/actions", "/actions/runs/8", "/actions/runs/8/job/9", "/runs/4", "/compare"]
+    rest += ["/issues", "/issues/50", "/issues/new", "/labels", "/tags", "/deployments", "/activity", "/branches"]
+    rest += ["/commits"]
     return [*(f"/{REPO}/pull/1{tab}" for tab in tabs), *(f"/{REPO}{one}" for one in rest), f"/{REPO}/commit/{sha}"]
+
+
+def put_in_git_and_issues(site: Site, words: str, sha: str) -> None:
+    """The same for tags, workflow files, issues, labels, events, reactions, deployments."""
+    hub, state, now = site.hub, site.hub.state, site.hub.now()
+    bare = hub.bare(REPO)
+    said = words.replace("\0", "")
+    flow = {"name": words, "on": {"schedule": [{"cron": words}], "workflow_dispatch": {"inputs": {
+        words: {"description": words, "default": words, "type": "choice", "options": [words]},
+        "a": {"description": words, "default": words}}}}}  # fmt: skip
+    # Always the second commit: a long history would only make the test slow.
+    bare.update_ref("refs/heads/main", bare.log("main")[-1])
+    hub.commit_folder(REPO, "main", {".github/workflows/<b>&.yml": json.dumps(flow).encode()}, said, OCTO)
+    for name in ("x<script>", "m#prod#1", "m@v1.0.0"):
+        tag = bare.write_tag(name, sha, "commit", f"{said}\n\nVersion: {said}\nActor: {said}", "<b>x <b> 1 +0000")
+        bare.update_ref(f"refs/tags/{name}", tag)
+    about = hub.issue(REPO, 1) | {"id": 50, "number": 50, "is_pull": False, "state": "closed", "closed_at": now}
+    state.put("issue", REPO, 50, about | {"title": words, "body": words, "labels": [words], "assignees": ["octo"]})
+    state.put("label", REPO, 51, {"id": 51, "name": words, "color": words, "description": words})
+    events = [{"event": "renamed", "rename": {"from": words, "to": words}}, {"event": "labeled", "label": words},
+              {"event": "closed"}, {"event": "review_requested", "reviewer": words}]  # fmt: skip
+    for place, event in enumerate(events):
+        for issue in (1, 50):
+            doc = {"id": 60 + place, "issue": issue, "actor": words, "created_at": now, **event}
+            state.put("issue_event", REPO, 10 * issue + place, doc)
+    state.put("comment", REPO, 52, state.get("comment", REPO, 2) | {"id": 52, "issue": 50, "body": "/" + words})
+    for subject in ("comment/52", "issue/50", "issue/1"):
+        doc = {"id": 53, "subject": subject, "user": words, "content": "rocket", "created_at": now}
+        state.put("reaction", REPO, subject, doc)
+    deployment = dict.fromkeys(("ref", "sha", "task", "environment", "description", "creator"), words)
+    state.put("deployment", REPO, 54, deployment | {"id": 54, "created_at": now})
+    status = {"id": 55, "deployment": 54, "state": words, "description": words}
+    state.put("deployment_status", REPO, 55, status)
 
 
 def test_hostile_words_stay_words(site: Site) -> None:
     count = 0
     for words in CASES:
         for path in put_everywhere(site, words):
-            page = site.get(path, {"workflow": "", "head": words}, "octo")
+            page = site.get(path, {"workflow": words, "head": words, "label": words, "state": "all"}, "octo")
             assert isinstance(page, Page)
             assert page.status == 200, (words, path)
             text = site.html(page, path, "octo")
@@ -223,12 +271,12 @@ def test_hostile_words_stay_words(site: Site) -> None:
             assert text.count(own) == 1
             judged = Judge(text.replace(own, ""))
             assert judged.wrong == [], (words, path)
-            assert all(action == "/_session" or action.startswith(f"/{REPO}/pull") for action in judged.forms)
+            assert all(action.startswith(FORMS) for action in judged.forms)
             assert "49" not in text or "7 * 7" not in words or "{{ 7 * 7 }}" in text
             count += 1
     print(f"{len(CASES)} hostile texts on {count} pages")
     assert len(CASES) >= 50
-    assert count == len(CASES) * 13
+    assert count == len(CASES) * 22
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])

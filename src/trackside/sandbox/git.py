@@ -54,6 +54,19 @@ class CommitInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TagInfo:
+    """A tag: the object it names, the commit that this leads to; tagger and message only of annotated ones."""
+
+    name: str
+    sha: str
+    commit: str
+    annotated: bool
+    tagger: str
+    date: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Change:
     """A file that differs: git's status letter, blob SHA (the old one when deleted), lines, patch where asked for."""
 
@@ -115,6 +128,24 @@ class Bare:
         """Refs below a prefix (whole folders) with the object each points to and its kind."""
         lines = self.git("for-each-ref", "--format=%(objectname) %(objecttype) %(refname)", prefix).text.splitlines()
         return {name: (sha, kind) for sha, kind, name in (line.split(" ", 2) for line in lines)}
+
+    def tags(self) -> list[TagInfo]:
+        """All tags, newest first; dates RFC 3339 UTC."""
+        parts = ("refname:lstrip=2", "objecttype", "objectname", "*objectname", "taggername",
+                 "creatordate:format-local:%Y-%m-%dT%H:%M:%SZ", "contents")  # fmt: skip
+        form = "%00".join(f"%({part})" for part in parts) + "%00%01"
+        done = self.git("for-each-ref", "--sort=-creatordate", f"--format={form}", "refs/tags/", env={"TZ": "UTC"})
+        made = []
+        for row in done.text.split("\0\x01\n")[:-1]:
+            name, kind, sha, commit, tagger, date, message = row.split("\0")
+            annotated = kind == "tag"
+            made.append(
+                TagInfo(
+                    name=name, sha=sha, commit=commit or sha, annotated=annotated, tagger=tagger, date=date,
+                    message=message.strip() if annotated else "",
+                )
+            )  # fmt: skip
+        return made
 
     def update_ref(self, ref: str, new: str, old: str | None = None) -> bool:
         """Compare-and-swap; `old` ZERO means it must not exist. False when the race was lost."""

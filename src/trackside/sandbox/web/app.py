@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -16,8 +16,9 @@ from starlette.routing import BaseRoute, Route
 
 from trackside.sandbox.core import API
 from trackside.sandbox.exchange import Sent
-from trackside.sandbox.rest.route import ROUTES
-from trackside.sandbox.web import look
+from trackside.sandbox.problem import Problem
+from trackside.sandbox.rest.route import ROUTES, Reply
+from trackside.sandbox.web.forms import FORMS, Filled
 from trackside.sandbox.web.pages import TABLE
 from trackside.sandbox.web.site import Moved, Page, Site, asset, error
 
@@ -53,13 +54,10 @@ class Web:
         self.site = Site(sandbox.hub, TABLE, mermaid)
 
     def routes(self) -> list[BaseRoute]:
-        pull = "/{owner}/{repo}/pull/{number:int}"
         return [
             Route("/_static/{name}", self.static),
             Route("/_session", self.session, methods=["POST"]),
-            Route("/{owner}/{repo}/pulls", self.open_pull, methods=["POST"]),
-            Route(pull + "/comment", self.comment, methods=["POST"]),
-            Route(pull + "/merge", self.merge, methods=["POST"]),
+            *(Route(path, self._sender(handler), methods=["POST"]) for path, handler in FORMS.items()),
             Route("/{rest:path}", self.page, methods=["GET"]),
         ]
 
@@ -108,54 +106,24 @@ class Web:
             answer.delete_cookie(COOKIE, httponly=True, samesite="strict", path="/")
         return answer
 
-    async def open_pull(self, request: Request) -> Response:
-        fields, refusal = await self._form(request)
-        if refusal is not None:
-            return refusal
-        body: dict[str, Any] = {name: fields.get(name, "") for name in ("title", "head", "base", "body")}
-        body["draft"] = "draft" in fields
-        return await self._rest(
-            request, "POST", "/repos/{owner}/{repo}/pulls", {}, body, lambda made: f"/pull/{made['number']}"
-        )
+    def _sender(self, handler: Callable[[Filled], Response]) -> Callable[[Request], Awaitable[Response]]:
+        """An endpoint that reads a form and hands it on, once it is known who sends it from where."""
 
-    async def comment(self, request: Request) -> Response:
-        fields, refusal = await self._form(request)
-        if refusal is not None:
-            return refusal
-        number = str(request.path_params["number"])
-        text = fields.get("body", "").replace("\r\n", "\n")
-        if not text.strip():
-            return self._html(error(422, "A comment needs some words."), request.scope["path"], self.login(request))
-        return await self._rest(
-            request,
-            "POST",
-            "/repos/{owner}/{repo}/issues/{issue_number}/comments",
-            {"issue_number": number},
-            {"body": text},
-            lambda made: f"/pull/{number}#issuecomment-{made['id']}",
-        )
+        async def endpoint(request: Request) -> Response:
+            fields, refusal = await self._form(request)
+            if refusal is not None:
+                return refusal
+            login = self.login(request)
+            if login is None:
+                page = error(403, "Choose whom to act as first, at the top of the page.")
+                return self._html(page, request.scope["path"], None)
+            filled = Filled(web=self, request=request, fields=fields, login=login)
+            try:
+                return await run_in_threadpool(handler, filled)
+            except Problem as problem:
+                return self.refused(request, login, problem.status, problem.body())
 
-    async def merge(self, request: Request) -> Response:
-        fields, refusal = await self._form(request)
-        if refusal is not None:
-            return refusal
-        repo, number = f"{request.path_params['owner']}/{request.path_params['repo']}", request.path_params["number"]
-        hub = self.sandbox.hub
-        pull, issue = hub.state.get("pull", repo, number), hub.state.get("issue", repo, number)
-        if pull and issue:
-            why = look.blocked(pull, issue, look.checks(hub, repo, pull["head_sha"]))
-            if why:
-                page = error(422, "Merging is blocked: " + why)
-                return self._html(page, request.scope["path"], self.login(request))
-        body = {"merge_method": fields.get("method", "merge"), "sha": fields.get("sha", "")}
-        return await self._rest(
-            request,
-            "PUT",
-            "/repos/{owner}/{repo}/pulls/{pull_number}/merge",
-            {"pull_number": str(number)},
-            body,
-            lambda _: f"/pull/{number}",
-        )
+        return endpoint
 
     async def _form(self, request: Request) -> tuple[dict[str, str], Response | None]:
         """Fields of a form that was sent from one of our own pages, by name; or the refusal."""
@@ -166,21 +134,13 @@ class Web:
         form = await request.form()
         return {name: value for name, value in form.items() if isinstance(value, str)}, None
 
-    async def _rest(
-        self,
-        request: Request,
-        method: str,
-        template: str,
-        params: Mapping[str, str],
-        body: Mapping[str, Any],
-        then: Callable[[Any], str],
-    ) -> Response:
-        """Send a form's wish through the REST side with a token of the person, then show the page that follows."""
-        login = self.login(request)
-        if login is None:
-            page = error(403, "Choose whom to act as first, at the top of the page.")
-            return self._html(page, request.scope["path"], None)
-        params = {name: str(request.path_params[name]) for name in ("owner", "repo")} | dict(params)
+    def refused(self, request: Request, login: str, status: int, body: Any) -> Response:
+        """The page that tells what the REST side refused."""
+        page = error(status, str(body.get("message", "")), _details(body))
+        return self._html(page, request.scope["path"], login)
+
+    def rest(self, login: str, method: str, template: str, params: Mapping[str, str], body: Any) -> Reply:
+        """Send a wish through the REST side with a token of the person. Raises Problem."""
         row = next(one for one in ROUTES if (one.method, one.template) == (method, template))
         path = template
         for name, value in params.items():
@@ -192,15 +152,12 @@ class Web:
             params=params,
             query={},
             headers={"authorization": f"Bearer {self._token(login)}", "content-type": "application/json"},
-            raw=json.dumps(body).encode(),
+            raw=b"" if body is None else json.dumps(body).encode(),
         )
-        reply = await run_in_threadpool(self.sandbox.desk.answer, row, sent)
+        reply = self.sandbox.desk.answer(row, sent)
         if reply is None:
-            return self._html(error(502, "The sandbox gave no answer."), request.scope["path"], login)
-        if reply.status >= 400:
-            page = error(reply.status, str(reply.body.get("message", "")), _details(reply.body))
-            return self._html(page, request.scope["path"], login)
-        return RedirectResponse(f"/{quote(params['owner'])}/{quote(params['repo'])}{then(reply.body)}", 303)
+            raise Problem(502, "The sandbox gave no answer.")
+        return reply
 
     def _token(self, login: str) -> str:
         """A token of the person, made at the first need."""

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from trackside.sandbox.server import Sandbox
 
 MAX_PAGES = 5000
+_STARTS = (
+    "", "/activity", "/pulls", "/pulls?state=all", "/issues", "/issues?state=all", "/labels", "/actions", "/releases",
+    "/tags", "/deployments", "/branches", "/commits",
+)  # fmt: skip
 _TAG = re.compile(r"<[a-zA-Z][^<>]*>")
 _ADDRESS = re.compile(r'(?<=\s)(href|src)="([^"]*)"')
 _PLAIN = re.compile(r"[^A-Za-z0-9._-]")
@@ -50,7 +54,7 @@ class _Copy:
             if found is not None:
                 (self.out / "_static").mkdir(exist_ok=True)
                 (self.out / "_static" / name).write_bytes(found.data)
-        for start in ("", "/pulls", "/pulls?state=all", "/actions", "/releases"):
+        for start in _STARTS:
             self.file_of(f"/{quote(self.repo)}{start}")
         while self.todo:
             self._one(*self.todo.popleft())
@@ -65,7 +69,7 @@ class _Copy:
         if key in self.files:
             return self.files[key] or None
         root = f"/{self.repo}"
-        if not (path == root or path.startswith(root + "/")) or path.startswith(root + "/compare"):
+        if not (path == root or path.startswith(root + "/")) or path in (root + "/compare", root + "/issues/new"):
             return None
         if len(self.files) >= MAX_PAGES:
             return None

@@ -10,6 +10,7 @@ from trackside.sandbox.hub import Hub
 from trackside.sandbox.state import Doc
 from trackside.sandbox.web.text import FAILED, PASSED, outcome
 
+_TOLD = frozenset({"labeled", "unlabeled", "closed", "reopened", "renamed", "review_requested"})
 MAX_FILES, MAX_DIFF_LINES, MAX_COMMITS = 300, 2000, 250
 
 
@@ -126,8 +127,17 @@ def timeline(hub: Hub, repo: str, issue: Doc, pull: Doc | None) -> list[Event]:
     """What happened after the description, in order of time."""
     number, state = issue["number"], hub.state
     events = [
-        Event(kind="comment", at=doc["created_at"], data={"doc": doc, "reactions": reactions(hub, repo, doc["id"])})
+        Event(
+            kind="comment",
+            at=doc["created_at"],
+            data={"doc": doc, "reactions": reactions(hub, repo, f"comment/{doc['id']}")},
+        )
         for doc in state.list("comment", repo, issue=number)
+    ]
+    events += [
+        Event(kind=doc["event"], at=doc["created_at"], data={"doc": doc})
+        for doc in state.list("issue_event", repo, issue=number)
+        if doc["event"] in _TOLD
     ]
     if pull:
         events += [Event(kind="push", at=one["at"], data=_push(hub.bare(repo), pull, one)) for one in pull["pushes"]]
@@ -135,8 +145,8 @@ def timeline(hub: Hub, repo: str, issue: Doc, pull: Doc | None) -> list[Event]:
         events += [Event(kind="review", at=doc["submitted_at"], data={"doc": doc}) for doc in reviews]
         if pull["merged"]:
             events.append(Event(kind="merged", at=pull["merged_at"], data={"pull": pull}))
-    if issue["state"] == "closed" and not (pull and pull["merged"]):
-        events.append(Event(kind="closed", at=issue["closed_at"] or issue["updated_at"]))
+    if pull and pull["merged"]:
+        events = [one for one in events if one.kind != "closed" or one.at != pull["merged_at"]]
     return sorted(events, key=lambda event: event.at)
 
 
@@ -151,7 +161,7 @@ def _push(bare: Bare, pull: Doc, push: Doc) -> dict[str, Any]:
     return {"push": push, "commits": found, "forced": forced}
 
 
-_FACES = {
+FACES = {
     "+1": "👍",
     "-1": "👎",
     "laugh": "😄",
@@ -163,10 +173,11 @@ _FACES = {
 }
 
 
-def reactions(hub: Hub, repo: str, comment: int) -> list[tuple[str, str, int]]:
-    """Face, its name and how many gave it."""
-    given = [doc["content"] for doc in hub.state.list("reaction", repo, subject=f"comment/{comment}")]
-    return [(face, name, given.count(name)) for name, face in _FACES.items() if name in given]
+def reactions(hub: Hub, repo: str, subject: str) -> list[tuple[str, str, list[str]]]:
+    """Face, its name and who gave it; `subject` is `comment/ID` or `issue/NUMBER`."""
+    given = hub.state.list("reaction", repo, subject=subject)
+    by_kind = {name: [str(doc["user"]) for doc in given if doc["content"] == name] for name in FACES}
+    return [(face, name, by_kind[name]) for name, face in FACES.items() if by_kind[name]]
 
 
 def diff(bare: Bare, base: str, head: str) -> tuple[list[FileDiff], int]:

@@ -5,23 +5,73 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from trackside.sandbox.actions import workflow
 from trackside.sandbox.state import Doc
 from trackside.sandbox.web import logs
-from trackside.sandbox.web.site import Ask, Page, missing
+from trackside.sandbox.web.site import Ask, Page, missing, writes
 
 MAX_LOG = 20_000_000
 """Bytes read from the end of a log."""
 
 
 def listing(ask: Ask) -> Page:
-    """Runs, newest first, of one workflow or all."""
+    """Runs, newest first, of one workflow or all; for one workflow how it is started."""
     runs = list(reversed(ask.hub.state.list("run", ask.repo)))
-    names = list(dict.fromkeys(str(one["workflow_name"]) for one in runs))
+    flows = _flows(ask)
+    names = list(dict.fromkeys([*(str(one["name"]) for one in flows), *(str(one["workflow_name"]) for one in runs)]))
     chosen = ask.query.get("workflow", "")
     if chosen:
         runs = [one for one in runs if one["workflow_name"] == chosen]
-    data = {"runs": runs, "names": names, "chosen": chosen}
+    flow = next((one for one in flows if one["name"] == chosen), None)
+    branches = [name.removeprefix("refs/heads/") for name in ask.hub.bare(ask.repo).refs("refs/heads/")]
+    data = {"runs": runs, "names": names, "chosen": chosen, "flow": flow, "branches": branches, "writes": writes(ask)}
     return Page(template="runs.html.j2", title=f"Actions · {ask.repo}", data=data, tab="actions")
+
+
+def _flows(ask: Ask) -> list[Doc]:
+    """Workflows of the default branch: name, file, inputs of a dispatch (None: cannot be dispatched), cron lines."""
+    bare, (ref, sha) = ask.hub.bare(ask.repo), ask.hub.default_tip(ask.repo)
+    found: list[Doc] = []
+    for entry in bare.tree(f"{ref}:.github/workflows") if sha else []:
+        if entry.type != "blob" or not entry.path.endswith((".yml", ".yaml")):
+            continue
+        try:
+            flow = workflow.parse(bare.blob(entry.sha).decode("utf-8", "replace"))
+        except ValueError:
+            continue
+        starts = workflow.triggers(flow)
+        dispatched = starts.get("workflow_dispatch")
+        found.append(
+            {
+                "name": str(flow.get("name") or f".github/workflows/{entry.path}"),
+                "file": entry.path,
+                "events": list(starts),
+                "inputs": None if dispatched is None else _inputs(dispatched.get("inputs")),
+                "cron": starts.get("schedule", {}).get("cron", []),
+            }
+        )
+    return found
+
+
+def _inputs(declared: Any) -> list[Doc]:
+    """Inputs as a form asks for them."""
+    made = []
+    for name, rule in declared.items() if isinstance(declared, dict) else ():
+        rule = rule if isinstance(rule, dict) else {}
+        options = rule.get("options") if rule.get("type") == "choice" else None
+        if rule.get("type") == "boolean":
+            options = ["false", "true"]
+        default = rule.get("default", "")
+        made.append(
+            {
+                "name": str(name),
+                "words": str(rule.get("description") or ""),
+                "required": rule.get("required") is True,
+                "options": [str(one) for one in options] if isinstance(options, list) else None,
+                "default": str(default).lower() if isinstance(default, bool) else str(default or ""),
+            }
+        )
+    return made
 
 
 def _attempt(ask: Ask, run: Doc) -> int:
@@ -41,6 +91,7 @@ def run(ask: Ask) -> Page:
         "jobs": jobs,
         "summaries": [(one, text) for one in jobs if (text := _beside_log(ask, one, "summary.md"))],
         "artifacts": _artifacts(ask, doc),
+        "writes": writes(ask),
         "trouble": _read(ask, Path("runs") / str(doc["id"]) / "error.txt"),
     }
     return Page(template="run.html.j2", title=f"{doc['display_title']} · {ask.repo}", data=data, tab="actions")

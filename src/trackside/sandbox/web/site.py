@@ -73,6 +73,16 @@ class Ask:
         return found
 
 
+def visible(ask: Ask, doc: Doc) -> bool:
+    """Whether the person sees a repository."""
+    return not doc["private"] or (ask.login is not None and ask.hub.role(doc["full_name"], ask.login) != "none")
+
+
+def writes(ask: Ask) -> bool:
+    """Whether the person may write."""
+    return ask.login is not None and ask.hub.role(ask.repo, ask.login) in ("write", "maintain", "admin")
+
+
 def missing() -> Problem:
     """404 for pages."""
     return Problem(404, "Not Found")
@@ -170,8 +180,12 @@ class Site:
         return self.hub.state.get("repo", "", "/".join(words[1:3])) if len(words) > 2 else None
 
     def _counts(self, repo: str) -> dict[str, int]:
-        issues = self.hub.state.list("issue", repo, state="open", is_pull=True)
-        return {"pulls": len(issues), "releases": len(self.hub.state.list("release", repo, draft=False))}
+        state = self.hub.state
+        return {
+            "pulls": len(state.list("issue", repo, state="open", is_pull=True)),
+            "issues": len(state.list("issue", repo, state="open", is_pull=False)),
+            "releases": len(state.list("release", repo, draft=False)),
+        }
 
     def people(self) -> list[str]:
         """Logins that a person may act as."""
