@@ -96,7 +96,7 @@ def judge(profile: Profile, current: Current, policy: DriftPolicy, performance: 
     )
     return Judged(
         kind=kind,
-        tests=tuple(tests),
+        tests=tuple(test for test in tests if _says(test)),
         problems=tuple(problems),
         moved=tuple(dict.fromkeys(name for _, _, name in alarmed)),
         shapes=_shapes(profile, current, tests) if enough else {},
@@ -218,10 +218,19 @@ def _metric_test(row: MetricRow, oriented: Found, found: Found, threshold: float
 
 
 def _decided(tests: list[Test], alpha: float) -> list[Test]:
-    """Tests with their q-values; what is no alarm has the kind `ok`."""
-    judged = [at for at, test in enumerate(tests) if test.p_value is not None]
-    values = measures.benjamini_hochberg([tests[at].p_value or 0.0 for at in judged])
-    q_values = dict(zip(judged, values, strict=True))
+    """Tests with their q-values; what is no alarm has the kind `ok`.
+
+    Data quality is a family of its own, so that its many clean columns do not weaken the other tests.
+    """
+    q_values: dict[int, float] = {}
+    for quality in (True, False):
+        family = [
+            at
+            for at, test in enumerate(tests)
+            if test.p_value is not None and (test.heading == "data_quality") == quality
+        ]
+        found = measures.benjamini_hochberg([tests[at].p_value or 0.0 for at in family])
+        q_values |= dict(zip(family, found, strict=True))
     made = []
     for at, test in enumerate(tests):
         alarm = test.alarm and q_values.get(at, 0.0) < alpha
@@ -229,6 +238,11 @@ def _decided(tests: list[Test], alpha: float) -> list[Test]:
             msgspec.structs.replace(test, q_value=q_values.get(at), alarm=alarm, kind=test.kind if alarm else "ok")
         )
     return made
+
+
+def _says(test: Test) -> bool:
+    """Whether a test is worth keeping: of thousands of clean columns the quality tests are not."""
+    return test.heading != "data_quality" or test.effect is None or test.effect != 0
 
 
 def _shapes(profile: Profile, current: Current, tests: list[Test]) -> dict[str, Any]:
@@ -245,15 +259,3 @@ def _shapes(profile: Profile, current: Current, tests: list[Test]) -> dict[str, 
         if found:
             made[column.name] = found
     return made
-
-
-def headline(kind: Kind, judged: Judged) -> str:
-    """One line: what it is and where."""
-    names = ", ".join(judged.moved[:3]) + (f" and {len(judged.moved) - 3} more" if len(judged.moved) > 3 else "")
-    return {
-        "ok": "no drift",
-        "warning": f"no drift, but look at {names}",
-        "drift": f"drift in {names}",
-        "insufficient_data": judged.problems[0] if judged.problems else "too little data",
-        "invalid_data": f"the data cannot be judged: {names or (judged.problems[0] if judged.problems else '')}",
-    }[kind]

@@ -30,7 +30,7 @@ def sentence(test: str, reference: Column, seen: Observed, found: Found) -> str:
     """One test of one column in words."""
     if test == "ks":
         moved = found.extra.get("mean_shift")
-        sigma = f" ({moved:+.2f} σ)" if moved is not None else ""
+        sigma = f" ({moved + 0.0:+.2f} σ)".replace("-0.00", "+0.00") if moved is not None else ""
         outside = seen.below + seen.above
         beyond = f"; {share(outside / seen.finite)} outside of the reference's range" if outside else ""
         return f"mean {figure(reference.mean)} → {figure(seen.mean)}{sigma}{beyond}"

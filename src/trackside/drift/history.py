@@ -1,0 +1,78 @@
+"""Checks over time: how long drift has held, since when each column has moved, and whether to propose retraining."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trackside.config.model import DriftPolicy
+from trackside.documents.verdict import Test, Verdict
+
+SILENT = ("insufficient_data", "invalid_data")
+"""Checks that could not be made: they neither count nor break a streak."""
+MAIN = ("ks", "chi2", "metric", "missing", "new levels")
+"""Tests whose effect is followed over time, the first of a column that exists."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A column's effect on one day."""
+
+    as_of: str
+    effect: float
+    alarm: bool
+
+
+def streak(verdict: Verdict, earlier: Sequence[Verdict]) -> int:
+    """Checks in a row that found drift, this one included.
+
+    Only those against the same version count: a new model starts anew. A check that could not be made keeps the count
+    of those before it.
+
+    Args:
+        earlier: verdicts of earlier days, newest first.
+    """
+    count = 0
+    for one in (verdict, *earlier):
+        if one.reference.version != verdict.reference.version:
+            break
+        if one.verdict == "drift":
+            count += 1
+        elif one.verdict not in SILENT:
+            break
+    return count
+
+
+def proposes(verdict: Verdict, policy: DriftPolicy) -> bool:
+    """Whether drift has held long enough to retrain; the cool-down is the proposal's own matter."""
+    return policy.retrain is not None and verdict.verdict == "drift" and verdict.streak >= policy.retrain.after
+
+
+def main_test(verdict: Verdict, column: str) -> Test | None:
+    """The test of a column that is followed over time."""
+    found = {test.test: test for test in verdict.tests if test.column == column and test.effect is not None}
+    return next((found[name] for name in MAIN if name in found), None)
+
+
+def course(column: str, verdicts: Sequence[Verdict]) -> list[Point]:
+    """A column's effect over the days, in the order given; days without its test are left out."""
+    made = []
+    for one in verdicts:
+        test = main_test(one, column)
+        if test is not None and test.effect is not None:
+            made.append(Point(as_of=one.as_of, effect=test.effect, alarm=test.alarm))
+    return made
+
+
+def since(column: str, verdict: Verdict, earlier: Sequence[Verdict]) -> str:
+    """The first day of the checks in a row in which a column alarmed, against the same version."""
+    first = verdict.as_of
+    for one in earlier:
+        if one.reference.version != verdict.reference.version:
+            break
+        if one.verdict in SILENT:
+            continue
+        if column not in one.moved:
+            break
+        first = one.as_of
+    return first
