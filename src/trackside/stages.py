@@ -381,6 +381,7 @@ def _lazy(module: str, name: str) -> Callable[[Context], Result]:
 
 STAGES: dict[str, Callable[[Context], Result]] = {
     "command": _lazy("trackside.command.job", "stage_command"),
+    "drift": _lazy("trackside.drift.job", "stage_drift"),
     "plan": stage_plan,
     "promote": _lazy("trackside.registry.promote_job", "stage_promote"),
     "register": _lazy("trackside.registry.job", "stage_register"),

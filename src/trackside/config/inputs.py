@@ -124,6 +124,23 @@ INPUTS: tuple[Input, ...] = (
     Input(
         action="report", name="dry-run", description="true: render and print, write nothing to GitHub.", default="false"
     ),
+    Input(action="drift", name="github-token", description=_NEEDS, default=_TOKEN_DEFAULT),
+    Input(action="drift", name="model", description="Model of trackside.yaml; empty checks all that watch drift."),
+    Input(
+        action="drift", name="as-of", description="Day that the date placeholders mean, as 2026-01-31; empty is today."
+    ),
+    Input(action="drift", name="comment", description="Number of the comment that asked."),
+    Input(action="drift", name="workspace", description="Checkout of the default branch.", default="work"),
+    Input(
+        action="drift",
+        name="fail-on",
+        description="What fails the job: invalid (data that cannot be judged), drift (that or drift) or never.",
+        default="invalid",
+    ),
+    Input(action="drift", name="out", description="Folder for verdicts and reports.", default="trackside-drift"),
+    Input(
+        action="drift", name="dry-run", description="true: check and print, write nothing to GitHub.", default="false"
+    ),
     Input(action="register", name="github-token", description=_NEEDS, default=_TOKEN_DEFAULT),
     Input(
         action="register", name="train-workflow", description="File name of the training workflow.", default="train.yml"
@@ -155,6 +172,11 @@ OUTPUTS: tuple[Output, ...] = (
     Output(action="report", name="gate", description="passed, failed or neutral."),
     Output(action="report", name="comment-url", description="The report's comment."),
     Output(action="report", name="check-url", description="The check run."),
+    Output(action="drift", name="decision", description="done, skipped, refused or failed."),
+    Output(action="drift", name="reason-code", description="Why; see docs/reason-codes.md."),
+    Output(action="drift", name="verdict", description="JSON object: verdict by model."),
+    Output(action="drift", name="propose", description="JSON list of models whose drift has held long enough."),
+    Output(action="drift", name="as-of", description="The day that was checked."),
     Output(action="register", name="decision", description="done, skipped, refused or failed."),
     Output(action="register", name="reason-code", description="Why; see docs/reason-codes.md."),
     Output(

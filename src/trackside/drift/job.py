@@ -60,7 +60,7 @@ class DriftJob:
     workflow_run: str = ""
     say: Callable[[str], None] = print
     warn: Callable[[str, str], None] = lambda title, text: None
-    summary: Callable[[str], None] = lambda text: None
+    summary: Callable[[str], object] = lambda text: None
 
 
 @dataclass(frozen=True, kw_only=True)
