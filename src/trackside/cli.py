@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(inert(error.render()), file=sys.stderr)
         return error.exit_code
     except ModuleNotFoundError as error:
-        extra = "sandbox" if arguments.command in ("sandbox", "demo") else "train"
+        extra = {"sandbox": "sandbox", "demo": "sandbox", "drift": "drift"}.get(arguments.command, "train")
         lacks = ConfigError(
             f"`trackside {arguments.command}` needs the package {error.name}, which is not installed",
             remedy=f"pip install 'trackside-ml[{extra}]'",
@@ -65,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     _local(commands)
     _runs(commands)
+    _drift(commands)
     _sandbox(commands)
     stage = _add(commands, "stage", "what the actions call inside a workflow", _stage)
     stage.add_argument(
@@ -177,6 +178,28 @@ def _runs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         one.add_argument("--repo", type=Path, default=Path(), help="clone to read the data branch from")
 
 
+def _drift(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    drift = commands.add_parser("drift", help="compare production data with what a model learnt from")
+    actions = drift.add_subparsers(dest="action", metavar="ACTION", required=True)
+    made = _add(actions, "profile", "what a drift check needs to know of the reference table", _drift_profile)
+    check = _add(actions, "check", "compare current data with the reference", _drift_check)
+    check.add_argument(
+        "--as-of", default="", metavar="DATE", help="day that {date} and {yesterday} mean; default: today"
+    )
+    check.add_argument("--current", default="", help="path, glob or URL; default: that of trackside.yaml")
+    check.add_argument("--format", choices=("md", "json", "html"), default="md")
+    check.add_argument(
+        "--fail-on", choices=("drift", "invalid", "never"), default="invalid", help="what exits non-zero"
+    )
+    check.add_argument("--dry-run", action="store_true", help="say what would be compared")
+    check.add_argument("--json", action="store_true", help="print the verdict document")
+    made.add_argument("--json", action="store_true", help="the profile is JSON in any case")
+    for one, what in ((made, "table; default: that of trackside.yaml"), (check, "table or profile; default: the same")):
+        one.add_argument("model", nargs="?", help="default: the only one that watches drift")
+        one.add_argument("--reference", type=Path, metavar="FILE", help=what)
+        one.add_argument("--out", type=Path, metavar="FILE", help="file to write; default: standard output")
+
+
 def _sandbox(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     sandbox = _add(commands, "sandbox", "a GitHub on this machine that runs workflows", _sandbox_run)
     sandbox.add_argument("--root", type=Path, default=Path("build/sandbox"), help="folder for its state")
@@ -275,6 +298,28 @@ def _runs_export(context: Context, arguments: argparse.Namespace) -> int:
     from trackside.runs import export
 
     return export(context, arguments.repo, arguments.run)
+
+
+def _drift_profile(context: Context, arguments: argparse.Namespace) -> int:
+    from trackside.drift.local import profile
+
+    return profile(context, Path(), arguments.model, reference=arguments.reference, out=arguments.out)
+
+
+def _drift_check(context: Context, arguments: argparse.Namespace) -> int:
+    from trackside.drift.local import Wanted, check
+
+    wanted = Wanted(
+        model=arguments.model,
+        as_of=arguments.as_of,
+        reference=arguments.reference,
+        current=arguments.current,
+        form=arguments.format,
+        out=arguments.out,
+        fail_on=arguments.fail_on,
+        dry_run=arguments.dry_run,
+    )
+    return check(context, Path(), wanted)
 
 
 def _sandbox_run(context: Context, arguments: argparse.Namespace) -> int:

@@ -106,6 +106,11 @@ def expanded(text: str, credentials: Mapping[str, str]) -> str:
     return _NAME.sub(value, text)
 
 
+def names_in(text: str) -> set[str]:
+    """Names of the credentials that a source asks for."""
+    return set(_NAME.findall(text))
+
+
 def shown_url(text: str) -> str:
     """A URL as it may be shown: no password, no query string (it often holds a signature)."""
     head, mark, _ = text.partition("?")
