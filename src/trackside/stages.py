@@ -386,5 +386,6 @@ STAGES: dict[str, Callable[[Context], Result]] = {
     "promote": _lazy("trackside.registry.promote_job", "stage_promote"),
     "register": _lazy("trackside.registry.job", "stage_register"),
     "report": stage_report,
+    "retrain": _lazy("trackside.retrain.job", "stage_retrain"),
     "train": stage_train,
 }

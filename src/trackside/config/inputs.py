@@ -146,6 +146,30 @@ INPUTS: tuple[Input, ...] = (
         action="register", name="train-workflow", description="File name of the training workflow.", default="train.yml"
     ),
     Input(action="register", name="out", description="Folder for the result document.", default="trackside-register"),
+    Input(action="retrain", name="github-token", description=_NEEDS, default=_TOKEN_DEFAULT),
+    Input(
+        action="retrain",
+        name="app-token",
+        description="Token of a GitHub App that opens the pull requests: their workflows then start by themselves.",
+    ),
+    Input(
+        action="retrain",
+        name="models",
+        description="JSON list of the models that are due: output `propose` of actions/drift.",
+    ),
+    Input(
+        action="retrain",
+        name="plan-workflow",
+        description="File name of the workflow that plans pull requests.",
+        default="pull-request.yml",
+    ),
+    Input(action="retrain", name="out", description="Folder for the documents.", default="trackside-retrain"),
+    Input(
+        action="retrain",
+        name="dry-run",
+        description="true: decide and print, write nothing to GitHub.",
+        default="false",
+    ),
 )
 
 OUTPUTS: tuple[Output, ...] = (
@@ -156,6 +180,9 @@ OUTPUTS: tuple[Output, ...] = (
     Output(action="command", name="decision", description="done, skipped, refused or failed."),
     Output(action="command", name="reason-code", description="Why; see docs/reason-codes.md."),
     Output(action="command", name="run-url", description="The workflow run that was started."),
+    Output(action="retrain", name="decision", description="done, skipped, refused or failed."),
+    Output(action="retrain", name="reason-code", description="Why; see docs/reason-codes.md."),
+    Output(action="retrain", name="pull-requests", description="JSON: number of the open pull request, by model."),
     Output(action="setup", name="python", description="Python of the environment.", step="setup"),
     Output(action="setup", name="source", description="Folder to put on PYTHONPATH.", step="setup"),
     Output(action="plan", name="decision", description="done, skipped, refused or failed."),

@@ -87,7 +87,7 @@ def _at(values: Any, path: Sequence[yaml_text.Key]) -> Any:
 
 
 def _shown(value: Any) -> str:
-    return {True: "true", False: "false", None: "null"}.get(value, str(value)) if not isinstance(value, str) else value
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 # Imports

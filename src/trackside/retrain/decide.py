@@ -10,6 +10,7 @@ from typing import Literal
 from trackside.config.model import RetrainPolicy
 from trackside.documents.proposal import Proposal
 from trackside.documents.verdict import Verdict
+from trackside.drift.history import streak as drift_streak
 from trackside.forge.model import Pull
 
 BRANCH = "trackside/retrain/"
@@ -78,26 +79,12 @@ def decide(facts: Facts) -> Decision:
         return Decision(
             action="refresh", reason_code="drift_goes_on", message=f"#{number} is open and drift goes on", pull=number
         )
-    streak = streak_of(facts.history)
+    streak = max(newest.streak, drift_streak(newest, facts.history[1:]))
     if streak < policy.after:
         return _skip("drift_not_persistent", f"{streak} of {policy.after} checks in a row found drift", 0)
     return _pause(facts, policy) or Decision(
         action="propose", reason_code="drift_persists", message=f"{streak} checks in a row found drift"
     )
-
-
-def streak_of(history: Sequence[Verdict]) -> int:
-    """Checks in a row that found drift, the newest first; days without enough data neither count nor break it.
-
-    The newest verdict's own count stands where the history that was read is shorter.
-    """
-    streak = 0
-    for one in history:
-        if one.verdict == "drift":
-            streak += 1
-        elif one.verdict in ("ok", "warning"):
-            return streak
-    return max(streak, history[0].streak if history and history[0].verdict == "drift" else 0)
 
 
 def _pause(facts: Facts, policy: RetrainPolicy) -> Decision | None:
