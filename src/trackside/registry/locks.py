@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol
 
 import msgspec
@@ -133,9 +133,10 @@ def read(ports: LockPorts, sha: str) -> Lock | None:
 def _when(text: str) -> datetime:
     """An RFC 3339 time; what is none is long past, so that it holds nothing."""
     try:
-        return datetime.fromisoformat(text).astimezone()
-    except (ValueError, OverflowError):
-        return datetime.min.astimezone()
+        made = datetime.fromisoformat(text)
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+    return made if made.tzinfo is not None else made.replace(tzinfo=UTC)
 
 
 def _held(lock: Lock, found: Lock | None) -> Refused:
