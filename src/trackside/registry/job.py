@@ -178,7 +178,7 @@ class _Registration:
         if last is not None and self._superseded(last, run):
             say(f"{model.name}: {last.tag} of a newer commit is out already")
             return "superseded"
-        decision = self._registrar(model, run).release(wish)
+        decision = self._registrar(model, run).release(wish, known)
         say(f"{decision.release.tag}: {decision.kind}")
         if decision.release.commit == self.asked.commit or decision.kind == "resume":
             self.released.append(decision.release)
@@ -245,7 +245,7 @@ class _Registration:
         return Registrar(
             forge=self.forge,
             branch=self.config.data_branch,
-            known=lambda: self._known(model.name),
+            read_again=lambda: self._known(model.name),
             pack=pack,
             server=self.job.server,
             say=self.job.context.say,
@@ -283,6 +283,9 @@ class _Registration:
         package.add("statement", "provenance.intoto.json", statement_of(run, self.job.server))
         if model.drift is not None:
             package.add("profile", "drift-profile.json", _profile(model.name, model.drift, run, files))
+        golden = model.image.golden if model.image is not None else ""
+        if any(one.path == golden for one in run.artifacts):  # recorded by the run: what the image must answer
+            package.add("golden", "golden.jsonl", files.artifact(run, golden).read_bytes(), "application/jsonl")
         package.add("card", "README.md", card(facts).encode(), "text/markdown")
         listed = replace(facts, release=msgspec.structs.replace(release, assets=package.assets))
         return package, notes(listed)

@@ -54,27 +54,30 @@ class Known:
 class Registrar:
     """Makes releases.
 
-    `known` reads the registry anew. `pack` puts the files and texts of a version together: called once the version
+    `read_again` reads the registry anew. `pack` puts the files and texts of a version together: called once the version
     is certain, and again by every attempt. `branch` is the data branch, `server` GitHub's address.
     """
 
     forge: Forge
     branch: str
-    known: Callable[[], Known]
+    read_again: Callable[[], Known]
     pack: Callable[[Release, Known], tuple[Package, str]]
     server: str
     say: Callable[[str], None]
 
-    def release(self, wish: Wish) -> Decision:
+    def release(self, wish: Wish, known: Known) -> Decision:
         """Bring the wish to its end: the decision says what it was, its release is as it is recorded now.
+
+        Args:
+            known: the registry as the caller read it.
 
         Raises:
             ForgeError: GitHub failed, or `ROUNDS` versions in a row were taken by others.
             DataError, ToolError: the model cannot be had as it was recorded.
         """
         lost: set[Version] = set()
-        for _ in range(ROUNDS):
-            known = self.known()
+        for attempt in range(ROUNDS):
+            known = self.read_again() if attempt else known
             decision = decide(wish, known.records, {*known.taken, *lost})
             if decision.kind in ("there", "unchanged"):
                 return decision
