@@ -11,7 +11,8 @@ from trackside.documents.profile import Column, Profile
 from trackside.documents.verdict import Verdict, Window
 from trackside.drift.columns import Observed, kind_of
 from trackside.drift.performance import Measured, measured, pairs
-from trackside.drift.sources import Data
+from trackside.drift.placeholders import fill
+from trackside.drift.sources import Data, shown_url
 from trackside.drift.tables import Table, open_table
 from trackside.drift.verdict import REASONS, Current, Judged, judge
 from trackside.errors import DataError
@@ -47,7 +48,7 @@ def check(profile: Profile, data: Data | DataError, policy: DriftPolicy, asked: 
         words = ": ".join(part for part in (error.message, error.why) if part)
         judged = Judged(kind="invalid_data", problems=(words,))
         reason = error.reason_code if error.reason_code != "data_invalid" else REASONS["invalid_data"]
-    source = data.source if not isinstance(data, DataError) else policy.current
+    source = data.source if not isinstance(data, DataError) else shown_url(fill(policy.current, asked.as_of))
     return Verdict(
         model=asked.model,
         verdict=judged.kind,

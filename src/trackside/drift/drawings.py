@@ -75,7 +75,7 @@ def _levels(shape: dict[str, Any], before: list[float], now: list[float], name: 
     names = [str(one) for one in shape.get("names", [])]
     if len(names) != len(before):
         return Markup("")
-    top, wide = max(*before, *now, 1e-9), WIDTH - side - 92
+    top, wide = max(*before, *now, 1e-9), WIDTH - side - 112
     parts = [_open(name, row * len(names) + 6)]
     for at, (text, p, q) in enumerate(zip(names, before, now, strict=True)):
         y = 4 + at * row

@@ -133,19 +133,26 @@ def chi_square(reference: Column, seen: Observed, level: float) -> Found:
     """Cohen's w of two random samples of categories: √(χ² / nm·(n + m)), less what chance adds.
 
     χ² is Pearson's of the 2 x k table with rare levels pooled; its non-centrality has an exact interval, by which w
-    has one. Unlike Cramér's V, w does not depend on the samples' sizes; of equal ones it is 2 V.
+    has one. Unlike Cramér's V, w does not depend on the samples' sizes; of equal ones it is 2 V. `moved` is the share
+    of rows that would have to change their level, less what chance adds.
     """
     from scipy.special import chdtrc
 
     _, every_before, every_now = counts_by_level(reference, seen)
+    if not every_before[-1]:  # levels that the reference lacks are judged by a test of their own
+        every_before, every_now = every_before[:-1], every_now[:-1]
+    if not every_now.sum():
+        return Found(effect=0.0, low=0.0, high=0.0, p_value=1.0)
     before, now = pooled(every_before, every_now)
     n, m = float(before.sum()), float(now.sum())
     share = n * m / (n + m)
     together = (before + now) / (n + m)
     statistic = float((share * (now / m - before / n) ** 2 / together).sum())
     freedom = before.size - 1
-    half = float(np.abs(every_now / m - every_before / n).sum()) / 2
-    extra = {"total_variation": half}
+    half = float(np.abs(now / m - before / n).sum()) / 2
+    # What chance alone adds to it: half the mean of |N(0, variance)| over the cells.
+    chance = float(np.sqrt(2 / math.pi * together * (1 - together) / share).sum()) / 2
+    extra = {"total_variation": half, "moved": max(0.0, half - chance)}
     if freedom < 1:
         return Found(effect=0.0, low=0.0, high=1.0, p_value=1.0, extra=extra)
     low, high = non_centrality(statistic, freedom, level)

@@ -165,7 +165,8 @@ def _page(verdict: Verdict, earlier: Sequence[Verdict], alpha: float, rows: int,
         drawings=_drawings(verdict, plots),
         rest=[_row(one, verdict, (), ()) for one in rest[:rows]],
         rest_total=len(rest),
-        alpha=alpha,
+        alpha=f"{alpha:g}",
+        level=f"{100 * (1 - alpha):g} %",
         reference=escape.plain(
             f"{verdict.reference.source}, {verdict.reference.rows:,} rows, {verdict.reference.digest[:19]}", 400
         ),

@@ -19,7 +19,8 @@ Test = Callable[[Column, Observed, float], "Found | None"]
 class Row:
     """A test of one column. `function(reference, current, level)` is None where it says nothing.
 
-    Of a `one_sided` test only a rise alarms. `threshold` is the least effect that matters, in `unit`.
+    Of a `one_sided` test only a rise alarms. `threshold` is the least effect that matters, in `unit`. `floor` names a
+    further figure that must reach a value, whatever the effect.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Row:
     source: str
     heading: Heading | None = None
     one_sided: bool = False
+    floor: tuple[str, float] | None = None
 
 
 def _missing(reference: Column, seen: Observed, level: float) -> Found | None:
@@ -130,6 +132,7 @@ TESTS: tuple[Row, ...] = (
         threshold=0.1,
         reason="a small effect in Cohen's words (1988): a rate of 50 % moving to 55 %, or 10 % to 13 %",
         source="Pearson 1900; Cohen 1988, ch. 7; interval by the non-central distribution",
+        floor=("moved", 0.02),  # w of rare levels is large soon: one row in fifty must have moved as well
     ),
 )
 

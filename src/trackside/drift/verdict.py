@@ -153,7 +153,8 @@ def _column(column: Column, seen: Observed, policy: DriftPolicy, level: float, p
             high=oriented.high,
             threshold=threshold,
             p_value=found.p_value,
-            alarm=oriented.low > threshold,
+            alarm=oriented.low > threshold
+            and (row.floor is None or found.extra.get(row.floor[0], 0.0) >= row.floor[1]),
             kind=_kind_of(row),
             sentence=sentence(row.name, column, seen, found),
             unit=row.unit,
