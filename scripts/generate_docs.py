@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "src"))
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "scripts")]
+
+import default_action  # noqa: E402
 
 from trackside.command.table import page  # noqa: E402
 from trackside.config.inputs import inputs_of, outputs_of  # noqa: E402
@@ -44,6 +46,11 @@ def actions() -> str:
             parts.append(f"| `{row.name}` | {default} | {escape(row.description)} |\n")
         parts.append("\n| output | meaning |\n| --- | --- |\n")
         parts += [f"| `{row.name}` | {escape(row.description)} |\n" for row in outputs_of(action)]
+    parts.append(
+        "\n## The default action\n\n`trackside-ml/trackside@SHA` runs any one of these: see "
+        "[default action](default-action.md).\n\n| input | meaning |\n| --- | --- |\n"
+    )
+    parts += [f"| `{name}` | {escape(text)} |\n" for name, (text, _) in default_action.inputs().items()]
     return "".join(parts)
 
 
@@ -100,7 +107,13 @@ def configuration() -> str:
     return "".join(parts)
 
 
-PAGES = {"commands.md": page, "actions.md": actions, "reason-codes.md": reasons, "configuration.md": configuration}
+PAGES = {
+    "../action.yml": default_action.text,
+    "commands.md": page,
+    "actions.md": actions,
+    "reason-codes.md": reasons,
+    "configuration.md": configuration,
+}
 
 
 def main() -> int:

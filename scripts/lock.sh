@@ -14,4 +14,10 @@ compile core pyproject.toml "$@"
 for set_name in plan train drift image sandbox; do
   compile "$set_name" --extra "$set_name" pyproject.toml "$@"
 done
-compile dev --extra train --extra drift --extra sandbox pyproject.toml requirements/dev.in "$@"
+# What DVC needs for a kind of remote, beside the sets train and drift: of the same versions, without what both hold.
+mapfile -t held < <(grep -oE '^[A-Za-z0-9._-]+==' requirements/plan.txt | tr -d '=' | sort -u | sed 's/^/--no-emit-package=/')
+for remote in s3 gs azure ssh; do
+  compile "remote-$remote" --extra "$remote" pyproject.toml -c requirements/train.txt -c requirements/drift.txt \
+    "${held[@]}" "$@"
+done
+compile dev --extra train --extra drift --extra image --extra sandbox pyproject.toml requirements/dev.in "$@"

@@ -63,9 +63,11 @@ class Context:
 
 def run_stage(context: Context, name: str) -> int:
     """Run a stage, set its outputs, print its result; returns the exit code."""
+    from trackside.combined import guard
     from trackside.stages import STAGES
 
     try:
+        guard(context.env, name)
         result = STAGES[name](context)
     except TracksideError as error:
         context.commands.annotate("error", error.message, title=f"trackside {name}")
