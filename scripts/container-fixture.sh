@@ -8,7 +8,7 @@ set -euo pipefail
 base=${TRACKSIDE_FIXTURE_BASE:-trackside-fixture/python:bookworm}
 port=${TRACKSIDE_FIXTURE_PORT:-5055}
 state=${XDG_CACHE_HOME:-$HOME/.cache}/trackside/container-fixture
-mirror=${TRACKSIDE_FIXTURE_MIRROR:-http://deb.debian.org/debian}
+mirror=${TRACKSIDE_FIXTURE_MIRROR:-} # empty: debootstrap knows one
 
 give_up() {
   echo "no container fixture: $1" >&2
@@ -43,7 +43,7 @@ if ! docker image inspect "$base" >/dev/null 2>&1; then
   { command -v debootstrap >/dev/null && [ "$(id -u)" = 0 ]; } || give_up "no base image, and no debootstrap to make one"
   root=$(mktemp -d "$state/base-XXXXXX")
   trap 'rm -rf "$root"' EXIT
-  debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$root" "$mirror" \
+  debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$root" ${mirror:+"$mirror"} \
     >"$state/debootstrap.log" 2>&1 || give_up "debootstrap failed: $(tail -n 1 "$state/debootstrap.log")"
   rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root"/usr/share/{doc,man,locale}/*
   tar -C "$root" --exclude=./dev --exclude=./proc --exclude=./sys -c . |

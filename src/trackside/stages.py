@@ -119,7 +119,7 @@ def stage_plan(context: Context) -> Result:
     applied = forge.apply(planned.operations, dry_run=dry_run)
     applied += forge.apply(after_dispatch(planned.plan, planned.operations, applied), dry_run=dry_run)
     tell(context, applied)
-    result = _written(
+    result = written(
         "plan",
         applied,
         planned.reason_code,
@@ -181,7 +181,7 @@ def tell(context: Context, applied: Iterable[Applied]) -> None:
             context.commands.annotate("error", one.error, title=name)
 
 
-def _written(
+def written(
     command: str,
     applied: Iterable[Applied],
     reason_code: str,
@@ -382,6 +382,7 @@ def _lazy(module: str, name: str) -> Callable[[Context], Result]:
 STAGES: dict[str, Callable[[Context], Result]] = {
     "command": _lazy("trackside.command.job", "stage_command"),
     "drift": _lazy("trackside.drift.job", "stage_drift"),
+    "image": _lazy("trackside.image.job", "stage_image"),
     "plan": stage_plan,
     "promote": _lazy("trackside.registry.promote_job", "stage_promote"),
     "register": _lazy("trackside.registry.job", "stage_register"),

@@ -170,6 +170,30 @@ INPUTS: tuple[Input, ...] = (
         description="true: decide and print, write nothing to GitHub.",
         default="false",
     ),
+    Input(action="image", name="github-token", description=_NEEDS, default=_TOKEN_DEFAULT),
+    Input(
+        action="image",
+        name="releases",
+        description="JSON list of releases with model and version, as actions/register gives it.",
+        required=True,
+    ),
+    Input(action="image", name="workspace", description="Checkout of the released commit.", default="work"),
+    Input(
+        action="image",
+        name="backend",
+        description="docker, podman, buildah, none, or auto: the first of them that works.",
+        default="auto",
+    ),
+    Input(action="image", name="registry-username", description="Who pushes to the registry."),
+    Input(action="image", name="registry-password", description="Password or token of that user."),
+    Input(action="image", name="deploy-token", description="App token for a deploy file in another repository."),
+    Input(
+        action="image",
+        name="out",
+        description="Folder for the documents that this step writes.",
+        default="trackside-image",
+    ),
+    Input(action="image", name="dry-run", description="true: build and test, push and write nothing.", default="false"),
 )
 
 OUTPUTS: tuple[Output, ...] = (
@@ -213,6 +237,11 @@ OUTPUTS: tuple[Output, ...] = (
     ),
     Output(action="register", name="dispatched", description="JSON list of models whose training was started first."),
     Output(action="register", name="commit", description="The commit that was registered."),
+    Output(action="image", name="decision", description="done, skipped, refused or failed."),
+    Output(action="image", name="reason-code", description="Why; see docs/reason-codes.md."),
+    Output(
+        action="image", name="images", description="JSON list with model, version, digest and reference of each image."
+    ),
 )
 
 

@@ -22,7 +22,7 @@ FOLDER = ".folder.zip"
 """Ending of a folder's archive; its name without it is the folder's."""
 
 MANIFEST = "manifest.json"
-Role = Literal["model", "run", "statement", "card", "profile", "manifest"]
+Role = Literal["model", "run", "statement", "card", "profile", "manifest", "golden"]
 OWN = (MANIFEST, "README.md", "run.json", "provenance.intoto.json", "drift-profile.json", "image.json")
 """Names of the files that a release has beside the model."""
 

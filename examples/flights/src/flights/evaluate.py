@@ -1,4 +1,4 @@
-"""Score the test month: metrics, plots, and one prediction a flight with the columns to slice by."""
+"""Score the test month: metrics, plots, and one prediction a flight with all that the model could know of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,30 @@ from sklearn.metrics import average_precision_score, brier_score_loss, log_loss,
 
 from flights.store import load
 
-SLICES = ["carrier", "origin", "hour"]
+COLUMNS = ["id", "weekday", "hour", "arrival_hour", "distance", "carrier", "origin", "dest"]
+"""What a prediction is kept with: the row's id, and every column that a model may use."""
+
+
+def predictions(table: pd.DataFrame, score: np.ndarray) -> pd.DataFrame:
+    """One row a flight. Reports slice this table, and drift checks compare production's with it."""
+    return table[COLUMNS].assign(label=table["late"], score=score.astype("float32"))
+
+
+GOLDEN = 20
+"""Recorded requests: what the service must answer to each of them, whatever it runs in."""
+
+
+def golden(table: pd.DataFrame, score: np.ndarray) -> str:
+    """Requests and answers, a JSON object a line, spread evenly over the test month; then requests to be refused."""
+    chosen = np.linspace(0, len(table) - 1, GOLDEN).astype(int)
+    flights = table.iloc[chosen][COLUMNS[1:]].to_dict("records")
+    lines: list[dict[str, object]] = [
+        {"route": "/predict", "request": {"flights": [flight]}, "response": [float(score[row])]}
+        for row, flight in zip(chosen, flights, strict=True)
+    ]
+    for wrong in ({"hour": 99}, {"carrier": 7}, {"distance": None}):
+        lines.append({"route": "/predict", "request": {"flights": [{**flights[0], **wrong}]}, "refused": True})
+    return "".join(json.dumps(line) + "\n" for line in lines)
 
 
 def write(path: str, data: object) -> None:
@@ -54,9 +77,9 @@ def main() -> None:
     write("plots/calibration.json", rows)
     pairs = pd.DataFrame({"actual": label, "predicted": (score >= threshold).astype(int)})
     pairs.to_csv("plots/confusion.csv", index=False, lineterminator="\n")
-    predictions = table[["id", *SLICES]].assign(label=label, score=score.astype("float32"))
     Path("eval").mkdir(exist_ok=True)
-    predictions.to_parquet("eval/predictions.parquet", index=False)
+    predictions(table, score).to_parquet("eval/predictions.parquet", index=False)
+    Path("eval/golden.jsonl").write_text(golden(table, score))
     print(Path("metrics.json").read_text())
 
 

@@ -1,0 +1,1 @@
+"""A released model and its service become a container image: built, smoke-tested, pushed, linked to its release."""

@@ -1,0 +1,223 @@
+"""`actions/image`: for each release of this push, build, test and push an image, then tell of it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trackside.app import Context
+from trackside.config.load import load as load_config
+from trackside.config.model import CONFIG_FILE, Config, ImagePolicy, Model
+from trackside.documents.release import Release
+from trackside.documents.result import Result
+from trackside.errors import ConfigError, DataError, Refused, ToolError
+from trackside.image import backends, publish
+from trackside.image.build import BuildJob, build
+from trackside.registry import read
+from trackside.system.clock import SystemClock
+from trackside.system.oci import Registry
+from trackside.system.process import Processes
+
+if TYPE_CHECKING:
+    from trackside.forge.github import GithubForge
+    from trackside.forge.operations import Applied
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """What all models of a job share."""
+
+    context: Context
+    forge: GithubForge
+    config: Config
+    checkout: Path
+    processes: Processes
+    backend: backends.Backend | None
+    work: Path
+    cache: Path
+    out: Path
+    login: tuple[str, str]
+    dry_run: bool
+
+
+def stage_image(context: Context) -> Result:
+    """Build the images of the releases in the input `releases` (JSON list of `{model, version}`)."""
+    from trackside.stages import forge_of
+
+    forge = forge_of(context, "image")
+    releases = _releases(context.value("releases", "image"))
+    text = forge.file(CONFIG_FILE, forge.default_branch())
+    if text is None:
+        raise ConfigError(f"the default branch has no {CONFIG_FILE}", reason_code="not_configured")
+    config = load_config(text.decode("utf-8", "replace"))
+    login = (context.value("registry-username", "image"), context.value("registry-password", "image"))
+    if login[1]:
+        context.commands.mask(login[1])
+    out = Path(context.value("out", "image"))
+    out.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    applied: list[Applied] = []
+    with tempfile.TemporaryDirectory(prefix="trackside-image-") as folder:
+        work = Path(folder)
+        backend, missing = backends.find(
+            context.value("backend", "image"), context.processes, _sign_in(work, config, login)
+        )
+        for one in missing:
+            context.say(f"{one.name}: {one.why}")
+        if backend is None and context.value("backend", "image") not in ("auto", "none"):
+            raise ToolError(
+                f"{missing[0].name} does not work on this runner",
+                why=missing[0].why,
+                remedy="install it and let the runner's user use it, or set `backend: auto`",
+                link="image.md",
+                reason_code="backend_missing",
+            )
+        place = _Place(
+            context=context,
+            forge=forge,
+            config=config,
+            checkout=Path(context.value("workspace", "image")).resolve(),
+            processes=context.processes,
+            backend=backend,
+            work=work,
+            cache=Path(context.need("RUNNER_TOOL_CACHE")) / "trackside-service",
+            out=out,
+            login=login,
+            dry_run=context.flag("dry-run", "image"),
+        )
+        for index, (name, version) in enumerate(releases):
+            model = config.model(name)
+            if model is None or model.image is None:
+                context.say(f"{name}: {CONFIG_FILE} asks for no image")
+                continue
+            row, done = _one(place, model, model.image, version, work / str(index))
+            rows.append(row)
+            applied += done
+    return _result(context, forge, rows, applied)
+
+
+def _one(
+    place: _Place, model: Model, policy: ImagePolicy, version: str, work: Path
+) -> tuple[dict[str, Any], list[Applied]]:
+    """One release: what came of it, and what was written."""
+    forge, branch = place.forge, place.config.data_branch
+    release = read.need(forge, model.name, version, branch=branch)
+    work.mkdir()
+    (work / "release").mkdir()
+    job = BuildJob(
+        model=model,
+        policy=policy,
+        release=release,
+        repository=f"{place.context.need('GITHUB_SERVER_URL')}/{forge.repository}",
+        checkout=_at_commit(place, release),
+        golden=_golden(place, policy, release, work / "release"),
+        model_file=read.fetch_model(forge, release, work / "release"),
+        backend=place.backend,
+        registry=Registry(policy.registry, *place.login) if policy.registry and not place.dry_run else None,
+        previous=publish.last_before(forge, branch, model.name, release.version),
+        work=work,
+        cache=place.cache,
+        processes=place.processes,
+        clock=SystemClock(),
+        say=place.context.say,
+    )
+    built = build(job, publish.recorded(forge, branch, model.name, release.version))
+    if place.backend is None:
+        place.context.commands.annotate(
+            "warning",
+            "no container backend works on this runner: the Bento was served and tested without a container",
+            title=f"{release.tag}: no image",
+        )
+    folder = place.out / model.name
+    folder.mkdir(exist_ok=True)
+    operations = publish.operations(built, release, forge, branch, folder)
+    applied = list(forge.apply(operations, dry_run=place.dry_run))
+    if policy.deploy is not None and built.image.digest and publish.failed(applied) is None:
+        from trackside.deploy.job import propose
+
+        applied += propose(place.context, forge, model, built.image)
+    row = {
+        "model": model.name,
+        "version": release.version,
+        "digest": built.image.digest,
+        "reference": built.image.reference,
+        "pushed": built.pushed,
+        "container": built.image.container,
+    }
+    place.context.commands.summary(f"{release.tag}: {publish.sentence(built.image)}\n")
+    return row, applied
+
+
+def _releases(text: str) -> list[tuple[str, str]]:
+    try:
+        return [(str(row["model"]), str(row["version"])) for row in json.loads(text or "[]")]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            "input `releases` is no JSON list of objects with model and version",
+            why=str(error),
+            remedy="with:\n  releases: ${{ needs.register.outputs.released }}",
+            link="actions.md",
+        ) from error
+
+
+def _at_commit(place: _Place, release: Release) -> Path:
+    """The checkout, which must be of the release's own commit: the service is part of what is released."""
+    done = place.processes.run(["git", "-C", place.checkout, "rev-parse", "HEAD"], check=False)
+    if done.returncode != 0 or done.text.strip() != release.commit:
+        raise Refused(
+            f"{place.checkout.name}/ is not a checkout of {release.tag} ({release.commit[:12]})",
+            remedy=f"- uses: actions/checkout@…\n  with: {{ref: {release.commit}, path: {place.checkout.name}}}",
+            link="image.md",
+            reason_code="wrong_checkout",
+        )
+    return place.checkout
+
+
+def _golden(place: _Place, policy: ImagePolicy, release: Release, folder: Path) -> str:
+    """The recorded requests: those that the run made and the release carries, else those of the repository."""
+    if any(asset.role == "golden" for asset in release.assets):
+        return read.fetch(place.forge, release, "golden", folder)[0].read_text()
+    path = place.checkout / policy.golden
+    if not path.is_file() or not path.resolve().is_relative_to(place.checkout):
+        raise DataError(
+            f"{policy.golden} is neither an output of the run nor a file of the repository",
+            why="the smoke test needs recorded requests and answers",
+            link="image.md",
+        )
+    return path.read_text()
+
+
+def _sign_in(work: Path, config: Config, login: tuple[str, str]) -> Path | None:
+    """A folder with the registries' credentials that only this job's calls of the backend see."""
+    hosts = {model.image.registry.partition("/")[0] for model in config.models if model.image and model.image.registry}
+    if not login[1] or not hosts:
+        return None
+    folder = work / "login"
+    folder.mkdir(mode=0o700)
+    auth = base64.b64encode(":".join(login).encode()).decode()
+    path = folder / "config.json"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps({"auths": {host: {"auth": auth} for host in sorted(hosts)}}))
+    return folder
+
+
+def _result(context: Context, forge: GithubForge, rows: list[dict[str, Any]], applied: list[Applied]) -> Result:
+    from trackside.stages import tell, written
+
+    tell(context, applied)
+    code = "image_unchanged" if rows and not any(row["pushed"] for row in rows) else "image_built"
+    if rows and not any(row["container"] for row in rows):
+        code = "bento_served"
+    return written(
+        "image",
+        applied,
+        code if rows else "image_not_asked",
+        message=", ".join(f"{row['model']} {row['version']}: {row['digest'] or 'no digest'}" for row in rows),
+        values={"images": rows},
+        calls=forge.calls,
+        skipped=not rows,
+    )
