@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from urllib.parse import unquote, urlencode, urlsplit
 import pytest
 
 from trackside.sandbox import web
+from trackside.sandbox.actions.dispatcher import Dispatcher
 from trackside.sandbox.server import Sandbox
 from unit.web_samples import LOG, REPO, fill, sandbox_with_pages
 
@@ -60,7 +62,20 @@ def paths(ids: dict[str, int]) -> list[str]:
     jobs = [f"/actions/runs/{ids['run_' + one]}/job/{ids['job_' + one]}" for one in states]
     lists = ["", "/pulls", "/pulls?state=closed", "/pulls?state=all", "/pulls?state=%3Cb%3E", "/compare", "/releases"]
     lists += ["/actions", "/actions?workflow=Train+success", "/releases/tag/flights/v1", f"/runs/{ids['check']}"]
+    lists += [
+        "/issues",
+        "/issues?state=all&label=drift",
+        "/issues/new",
+        "/labels",
+        "/tags",
+        "/deployments",
+        "/activity",
+    ]
+    lists += ["/branches", "/commits", "/commits/try/ready", "/actions?workflow=Drift"]
+    lists += [f"/issues/{ids['issue']}", f"/issues/{ids['solved']}"]
     files = [
+        "/tree/trackside-data/drift/flights",
+        "/blob/trackside-data/drift/flights/2026-05-01.json",
         "/tree/try/ready",
         "/tree/main/docs",
         "/blob/main/README.md",
@@ -76,7 +91,7 @@ def test_every_page_of_every_state_answers(filled) -> None:
     sandbox, ids = filled
     found = {path: ask(sandbox, path) for path in paths(ids)}
     print(f"{len(found)} pages asked for")
-    assert len(found) >= 50
+    assert len(found) >= 65
     assert {path: one.status for path, one in found.items() if one.status != 200} == {}
     for path, one in found.items():
         if one.headers["content-type"].startswith("text/html"):
@@ -170,6 +185,106 @@ def test_pull_request_by_forms_from_opening_to_merge(tmp_path: Path) -> None:
         assert sandbox.violations == []
     finally:
         sandbox.stop()
+
+
+def test_issue_by_forms_with_labels_reactions_and_states(tmp_path: Path) -> None:
+    sandbox = sandbox_with_pages(tmp_path)
+    try:
+        sandbox.seed.repository(REPO, {"a.txt": b"1\n"}, roles={"grace": "write", "mallory": "read"})
+        form = {"title": "Is it <b>right</b>?", "body": "Look"}
+        opened = ask(sandbox, f"/{REPO}/issues", form, login="mallory")
+        assert (opened.status, opened.headers["location"]) == (303, f"/{REPO}/issues/1")
+        where = f"/{REPO}/issues/1"
+        said = ask(sandbox, f"{where}/comment", {"body": "/help", "wish": "say"}, login="mallory").headers["location"]
+        comment = said.rpartition("-")[2]
+        steps = [
+            ("labels", {"label": "a/b c"}, "mallory", 403),
+            ("labels", {"label": "a/b c"}, "grace", 303),
+            ("labels", {"label": "drift"}, "grace", 303),
+            ("labels", {"remove": "a/b c"}, "grace", 303),
+            ("labels", {"remove": "gone"}, "grace", 404),
+            ("react", {"content": "heart"}, "mallory", 303),
+            ("react", {"content": "rocket", "comment": comment}, "grace", 303),
+            ("react", {"content": "rocket", "comment": "999999"}, "grace", 404),
+            ("comment", {"body": "", "wish": "close"}, "mallory", 303),
+            ("comment", {"body": "No", "wish": "reopen"}, "grace", 303),
+            ("comment", {"body": "", "wish": "say"}, "grace", 422),
+        ]
+        for name, fields, login, status in steps:
+            assert ask(sandbox, f"{where}/{name}", fields, login=login).status == status, (name, fields)
+        print(f"{len(steps)} steps")
+        shown = ask(sandbox, where, login="grace").text
+        for words in (
+            "Is it &lt;b&gt;right&lt;/b&gt;?",
+            "Reopened",
+            "closed this",
+            ">drift</a>",
+            'title="rocket: grace"',
+        ):
+            assert words in shown, words
+        assert sandbox.hub.issue(REPO, 1)["labels"] == ["drift"]
+        stranger = ask(sandbox, where, login="mallory").text
+        assert "Change labels" in shown
+        assert "Change labels" not in stranger
+    finally:
+        sandbox.stop()
+
+
+def test_runs_by_forms(tmp_path: Path) -> None:
+    sandbox = sandbox_with_pages(tmp_path)
+    dispatcher = Dispatcher(sandbox.hub, {"PATH": os.environ["PATH"]}, {}, runners=())
+    sandbox.dispatcher = dispatcher
+    dispatcher.start()
+    try:
+        fill(sandbox)
+        drift = {"workflow": "drift.yml"}
+        assert ask(sandbox, f"/{REPO}/actions/schedule", drift, login="mallory").status == 403
+        assert ask(sandbox, f"/{REPO}/actions/schedule", drift | {"cron": "1 1 1 1 1"}, login="grace").status == 422
+        started = ask(sandbox, f"/{REPO}/actions/schedule", drift | {"cron": "17 3 * * *"}, login="grace")
+        run = started.headers["location"].rpartition("/")[2]
+        assert sandbox.state.get("run", REPO, run)["event"] == "schedule"
+        page = ask(sandbox, f"/{REPO}/actions/runs/{run}", login="grace").text
+        assert "Cancel run" in page
+        assert "Cancel run" not in ask(sandbox, f"/{REPO}/actions/runs/{run}", login="mallory").text
+        assert ask(sandbox, f"/{REPO}/actions/runs/{run}/cancel", {}, login="mallory").status == 403
+        assert ask(sandbox, f"/{REPO}/actions/runs/{run}/explode", {}, login="grace").status == 404
+        assert ask(sandbox, f"/{REPO}/actions/runs/{run}/cancel", {}, login="grace").status == 303
+        assert dispatcher.wait_idle(10)
+        assert sandbox.state.get("run", REPO, run)["conclusion"] == "cancelled"
+        assert ask(sandbox, f"/{REPO}/actions/runs/{run}/rerun", {}, login="grace").status == 303
+        assert sandbox.state.get("run", REPO, run)["attempt"] == 2
+        wrong = ask(sandbox, f"/{REPO}/actions/dispatch", drift | {"ref": "main", "input-model": ""}, login="grace")
+        assert wrong.status == 422
+        assert "Required input" in wrong.text
+        given = drift | {"ref": "main", "input-model": "flights"}
+        started = ask(sandbox, f"/{REPO}/actions/dispatch", given, login="grace").headers["location"]
+        assert sandbox.state.get("run", REPO, started.rpartition("/")[2])["inputs"] == {"model": "flights"}
+        assert sandbox.violations == []
+    finally:
+        sandbox.stop()
+
+
+def test_story_is_told_in_order(filled) -> None:
+    sandbox, ids = filled
+    text = re.sub(r"<[^>]+>", "", ask(sandbox, f"/{REPO}/activity").text)
+    lines = [re.sub(r"\s+", " ", one).strip() for one in text.split("\n") if "UTC" in one]
+    for words in (
+        "octo pushed 1 commit: First commit",
+        f"grace opened the pull request Make it merged #{ids['merged']} try/merged → main",
+        f"octo merged Make it merged #{ids['merged']}",
+        "octo published the release flights v1 1 asset",
+        f"octo opened the issue Data drifts since May #{ids['issue']} drift",
+        f"grace wrote /promote flights prod on #{ids['issue']} 🚀",
+        "grace put flights 1.0.0 at the stage prod First in use",
+        "octo took flights away from the stage dev",
+    ):
+        assert any(words in line for line in lines), (words, lines)
+    home = ask(sandbox, f"/{REPO}").text
+    for words in ("Latest release", "flights v1", "Data drifts since May", "What happened last", "trackside-data"):
+        assert words in home, words
+    stages = ask(sandbox, f"/{REPO}/deployments").text
+    assert "1.0.0" in stages
+    assert "it answers" in stages
 
 
 def test_forms_refuse_other_origins_and_strangers(filled) -> None:

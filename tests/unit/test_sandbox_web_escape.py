@@ -84,8 +84,8 @@ ELEMENTS = set(
     re.findall(
         r"\w+",
         "a article aside blockquote body br button code datalist dd del details div dl dt em footer form h1 h2 h3 h4 h5"
-        " h6 head b header hr html img input kbd label li link main meta nav ol option p picture pre section select source"
-        " span strong sub summary sup table tbody td textarea th thead time title tr ul",
+        " h6 head b header hr html img input kbd label li link main meta nav ol option p picture pre section select"
+        " source span strong sub summary sup table tbody td textarea th thead time title tr ul",
     )
 )
 FORMS = ("/_session", *(f"/{REPO}/{one}" for one in ("pull", "issues", "actions")))

@@ -111,7 +111,39 @@ def fill(sandbox: Sandbox) -> dict[str, int | str]:
         )
     _release(sandbox)
     _run(sandbox, ids)
+    _story(sandbox, ids)
     return ids
+
+
+def _story(sandbox: Sandbox, ids: dict[str, int | str]) -> None:
+    """An issue, a command with its answer, versions and stages as tags, deployments, a data branch."""
+    hub, octo, bare = sandbox.hub, sandbox.seed.person("octo"), sandbox.hub.bare(REPO)
+    ids["issue"] = hub.new_issue(
+        REPO, title="Data drifts", body=BODY, actor=octo, labels=["drift"], assignees=["grace"]
+    )
+    ids["solved"] = hub.new_issue(REPO, title="Old question", body="", actor=octo)
+    hub.set_state(REPO, int(ids["solved"]), "closed", octo)
+    hub.edit(REPO, int(ids["issue"]), {"title": "Data drifts since May"}, octo)
+    said = hub.add_comment(REPO, int(ids["issue"]), "/promote flights prod", sandbox.seed.person("grace"))
+    hub.react(REPO, f"comment/{said['id']}", "rocket", octo)
+    hub.react(REPO, f"issue/{ids['issue']}", "eyes", octo)
+    tip = hub.default_tip(REPO)[1]
+    for name, words in {
+        "flights@v1.0.0": "flights 1.0.0\n\nRun-Id: 7",
+        "flights#prod#1": "First in use\n\nVersion: 1.0.0\nActor: grace",
+        "flights#dev!#1": "Not needed",
+    }.items():
+        tag = bare.write_tag(name, tip, "commit", words, "octo <o@x> 1790000000 +0000")
+        bare.update_ref(f"refs/tags/{name}", tag)
+    fields = {"ref": "main", "environment": "prod", "required_contexts": [], "description": "flights 1.0.0"}
+    made = hub.add_deployment(REPO, fields, octo)
+    hub.add_deployment_status(REPO, made["id"], {"state": "success", "description": "it answers"}, octo)
+    flow = (
+        b"name: Drift\non: {schedule: [{cron: '17 3 * * *'}], workflow_dispatch: {inputs: {model: {required: true}}}}\n"
+    )
+    jobs = b"jobs: {a: {runs-on: ubuntu-latest, steps: [{run: 'true', shell: bash}]}}\n"
+    sandbox.seed.push(REPO, "main", {".github/workflows/drift.yml": flow + jobs}, "Look every night", "octo")
+    sandbox.seed.push(REPO, "trackside-data", {"drift/flights/2026-05-01.json": b"{}\n"}, "Verdict", "octo")
 
 
 def _judge(sandbox: Sandbox, sha: str, conclusion: str, ids: dict[str, int | str]) -> None:

@@ -81,6 +81,11 @@ def conversation(ask: Ask) -> Page | Moved:
     data |= {
         "events": look.timeline(ask.hub, ask.repo, issue, pull),
         "blocked": look.blocked(pull, issue, data["checks"]),
+        "held": [
+            run
+            for run in ask.hub.state.list("run", ask.repo, head_sha=pull["head_sha"], conclusion="action_required")
+            if issue["state"] == "open"
+        ],
         **_beside(ask, issue),
     }
     return Page(template="pull.html.j2", title=_title(ask, issue), data=data, tab="pulls")

@@ -10,11 +10,14 @@ from trackside.sandbox.git import ZERO
 from trackside.sandbox.hub import Hub
 from trackside.sandbox.state import Doc
 from trackside.sandbox.web import look
+from trackside.sandbox.web.releases import moves
 from trackside.sandbox.web.site import Ask, Page
 from trackside.sandbox.web.text import path as quoted
 from trackside.sandbox.web.text import plural, subject
 
 MAX_WORDS = 120
+LAST = 2**62
+"""Order of what has no id: after everything else of its second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,7 @@ def told(ask: Ask) -> list[Entry]:
         *_releases(ask),
         *_tags(ask),
         *_pushes(ask),
-        *_schedules(ask),
+        *_runs(ask),
     ]
     return sorted(found, key=lambda one: (one.at, one.order))
 
@@ -130,14 +133,23 @@ def _releases(ask: Ask) -> Iterator[Entry]:
 
 
 def _tags(ask: Ask) -> Iterator[Entry]:
-    """Annotated tags that are no release's: the first line of their message says what they stand for."""
+    """Annotated tags that are no release's: what became of a stage, or the first line of their message."""
     published = {doc["tag_name"] for doc in ask.hub.state.list("release", ask.repo)}
-    for info in ask.hub.bare(ask.repo).tags():
-        if info.annotated and info.name not in published:
-            yield Entry(
-                at=info.date, kind="tag", who=info.tagger, did="set the tag", title=info.name,
-                page=f"{_base(ask)}/tags#{quoted(info.name)}", note=subject(info.message), code=True,
-            )  # fmt: skip
+    bare = ask.hub.bare(ask.repo)
+    stages = {one["info"].name: one for one in moves(bare)}
+    for info in bare.tags():
+        if not info.annotated or info.name in published:
+            continue
+        move, did, title = stages.get(info.name), "set the tag", info.name
+        if move is not None:
+            model, stage, gone = move["tag"].model, move["tag"].stage, move["tag"].action == "unassign"
+            did = f"took {model} away from" if gone else f"put {model} {move['version']} at"
+            title = f"the stage {stage}"
+        who = move["told"].get("Actor", info.tagger) if move is not None else info.tagger
+        yield Entry(
+            at=info.date, kind="tag", who=who, did=did, title=title, page=f"{_base(ask)}/tags#{quoted(info.name)}",
+            note=subject(info.message), code=move is None, order=LAST,
+        )  # fmt: skip
 
 
 def _pushes(ask: Ask) -> Iterator[Entry]:
@@ -162,10 +174,16 @@ def _pushed(hub: Hub, repo: str, before: str, after: str) -> tuple[int, str] | N
     return bare.count(after if before == ZERO else f"{before}..{after}"), subject(bare.commit(after).message)
 
 
-def _schedules(ask: Ask) -> Iterator[Entry]:
-    for run in ask.hub.state.list("run", ask.repo, event="schedule"):
+def _runs(ask: Ask) -> Iterator[Entry]:
+    """Workflow runs that no other entry explains: of schedules, and those that somebody or a job dispatched."""
+    for run in ask.hub.state.list("run", ask.repo):
+        if run["event"] not in ("schedule", "workflow_dispatch"):
+            continue
+        did = "had the schedule start" if run["event"] == "schedule" else "started"
+        title, name = run["display_title"], run["workflow_name"]
+        note = str(run["conclusion"] or run["status"])
         yield Entry(
-            at=run["created_at"], kind="schedule", who=run["actor"], did="had the schedule start",
-            title=run["workflow_name"], page=f"{_base(ask)}/actions/runs/{run['id']}",
-            note=str(run["conclusion"] or run["status"]), order=run["id"],
+            at=run["created_at"], kind="run", who=run["actor"], did=did, title=title,
+            page=f"{_base(ask)}/actions/runs/{run['id']}", note=note if title == name else f"{name}, {note}",
+            order=run["id"],
         )  # fmt: skip
