@@ -131,3 +131,22 @@ def test_the_schema_agrees_with_the_loader() -> None:
 def test_no_input_raises_anything_but_a_config_error(data: object) -> None:
     with contextlib.suppress(ConfigError):
         load(yaml.safe_dump(data))
+
+
+def test_parameters_of_retraining_may_be_text_numbers_and_switches() -> None:
+    text = """\
+version: 1
+models:
+  delay:
+    path: m
+    drift:
+      reference: a.csv
+      current: b.csv
+      retrain: {params: {until: "{date}", rate: 0.5, months: 3, deep: true}}
+"""
+    (model,) = load(text).models
+    assert model.drift is not None
+    assert model.drift.retrain is not None
+    assert dict(model.drift.retrain.params) == {"until": "{date}", "rate": 0.5, "months": 3, "deep": True}
+    with pytest.raises(ConfigError, match="params"):
+        load(text.replace("rate: 0.5", "rate: [1]"))

@@ -120,7 +120,7 @@ class _Checker:
         kind, meta = _unwrap(kind)
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             self._check_struct(value, kind, path)
-        elif typing.get_origin(kind) is dict and issubclass(typing.get_args(kind)[1], msgspec.Struct):
+        elif typing.get_origin(kind) is dict and _is_struct(typing.get_args(kind)[1]):
             self._check_named(value, typing.get_args(kind)[1], path, empty_ok=not (meta and meta.min_length))
         else:
             self._check_leaf(value, kind if meta is None else typing.Annotated[kind, meta], path)
@@ -160,6 +160,10 @@ class _Checker:
         return self.error(path, f"unknown key {key!r}", remedy=remedy)
 
 
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
 def _unwrap(kind: Any) -> tuple[Any, msgspec.Meta | None]:
     """The type behind `Annotated` and `| None`, with its constraints."""
     meta = None
@@ -167,7 +171,7 @@ def _unwrap(kind: Any) -> tuple[Any, msgspec.Meta | None]:
         kind, *extras = typing.get_args(kind)
         meta = next((extra for extra in extras if isinstance(extra, msgspec.Meta)), None)
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        structs = [one for one in typing.get_args(kind) if isinstance(one, type) and issubclass(one, msgspec.Struct)]
+        structs = [one for one in typing.get_args(kind) if _is_struct(one)]
         if structs:
             return structs[0], meta
     return kind, meta
