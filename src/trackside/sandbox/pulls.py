@@ -47,11 +47,16 @@ class Pulls(Conversation):
                 "merge_commit_sha": None,
                 "mergeable": None,
                 "reviewers": [],
-                "pushes": [{"sha": head_sha, "before": ZERO, "actor": author(actor), "at": self.now()}],
+                "pushes": [self._push_of(ZERO, head_sha, actor)],
             }
             self._refresh(repo, pull, head_sha)
             self.emit_pull(repo, number, "opened", actor)
             return number
+
+    def _push_of(self, before: str, after: str, actor: Doc) -> Doc:
+        """What is kept of a push to a pull request's head."""
+        number = self.state.next("id")
+        return {"id": number, "sha": after, "before": before, "actor": author(actor), "at": self.now()}
 
     def _fork_of(self, repo: str, owner: str) -> str | None:
         for doc in self.state.list("repo", "", owner=owner):
@@ -108,7 +113,7 @@ class Pulls(Conversation):
                     if after == ZERO:
                         self.set_state(full_name, number, "closed", actor)
                         continue
-                    pull["pushes"].append({"sha": after, "before": before, "actor": author(actor), "at": self.now()})
+                    pull["pushes"].append(self._push_of(before, after, actor))
                     if not self.bare(repo).is_ancestor(before, after):
                         self.record(full_name, number, "head_ref_force_pushed", actor, commit_id=after)
                     self._refresh(full_name, pull, after)

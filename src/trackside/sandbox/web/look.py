@@ -33,6 +33,8 @@ class Event:
     kind: str
     at: str
     data: dict[str, Any] = field(default_factory=dict)
+    order: int = 0
+    """The document's id: ids grow, so they order what happened in one second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,23 +133,29 @@ def timeline(hub: Hub, repo: str, issue: Doc, pull: Doc | None) -> list[Event]:
             kind="comment",
             at=doc["created_at"],
             data={"doc": doc, "reactions": reactions(hub, repo, f"comment/{doc['id']}")},
+            order=doc["id"],
         )
         for doc in state.list("comment", repo, issue=number)
     ]
     events += [
-        Event(kind=doc["event"], at=doc["created_at"], data={"doc": doc})
+        Event(kind=doc["event"], at=doc["created_at"], data={"doc": doc}, order=doc["id"])
         for doc in state.list("issue_event", repo, issue=number)
         if doc["event"] in _TOLD
     ]
     if pull:
-        events += [Event(kind="push", at=one["at"], data=_push(hub.bare(repo), pull, one)) for one in pull["pushes"]]
+        events += [
+            Event(kind="push", at=one["at"], data=_push(hub.bare(repo), pull, one), order=one.get("id", 0))
+            for one in pull["pushes"]
+        ]
         reviews = [doc for doc in state.list("review", repo, pull=number) if doc["state"] != "PENDING"]
-        events += [Event(kind="review", at=doc["submitted_at"], data={"doc": doc}) for doc in reviews]
+        events += [Event(kind="review", at=doc["submitted_at"], data={"doc": doc}, order=doc["id"]) for doc in reviews]
         if pull["merged"]:
-            events.append(Event(kind="merged", at=pull["merged_at"], data={"pull": pull}))
+            found = state.list("issue_event", repo, issue=number, event="merged")
+            order = found[-1]["id"] if found else 0
+            events.append(Event(kind="merged", at=pull["merged_at"], data={"pull": pull}, order=order))
     if pull and pull["merged"]:
         events = [one for one in events if one.kind != "closed" or one.at != pull["merged_at"]]
-    return sorted(events, key=lambda event: event.at)
+    return sorted(events, key=lambda event: (event.at, event.order))
 
 
 def _push(bare: Bare, pull: Doc, push: Doc) -> dict[str, Any]:
