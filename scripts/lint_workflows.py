@@ -115,14 +115,14 @@ def node_linters(files: list[Path]) -> str:
 def snippets() -> list[tuple[str, str]]:
     """(place, text) of every YAML block of the docs."""
     found = []
-    for page in sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/README.md")]):
+    for page in sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/README.md")]):
         for number, text in enumerate(re.findall(r"```ya?ml\n(.*?)```", page.read_text(), re.DOTALL), 1):
             found.append((f"{page.relative_to(ROOT)} block {number}", text))
     return found
 
 
 def check_snippets() -> list[str]:
-    """YAML of the docs: a `trackside.yaml` must load; steps of a workflow must be of actions and inputs that exist."""
+    """YAML of the docs: a `trackside.yaml` must load; workflows, and steps of one, must be such as GitHub takes."""
     sys.path.insert(0, str(ROOT / "src"))
     from trackside.config.load import load
     from trackside.errors import ConfigError
@@ -136,14 +136,25 @@ def check_snippets() -> list[str]:
         except (yaml.YAMLError, ConfigError) as error:
             wrong.append(f"{place}: {error}")
             continue
-        if isinstance(data, list) and all(isinstance(step, dict) for step in data):
-            with tempfile.TemporaryDirectory() as folder:
-                workflow = {"on": "push", "permissions": {}, "jobs": {"a": {"runs-on": "ubuntu-latest", "steps": data}}}
-                path = Path(folder, "snippet.yml")
-                path.write_text(yaml.safe_dump(workflow))
-                said = node_linters([path])
-                wrong += [f"{place}: {said}"] if said else []
+        if isinstance(data, dict) and "jobs" in data:
+            wrong += _snippet_errors(place, text, whole=True)
+        elif isinstance(data, list) and data and all(isinstance(step, dict) for step in data):
+            workflow = {"on": "push", "permissions": {}, "jobs": {"a": {"runs-on": "ubuntu-latest", "steps": data}}}
+            wrong += _snippet_errors(place, yaml.safe_dump(workflow), whole=False)
     return wrong
+
+
+def _snippet_errors(place: str, workflow: str, *, whole: bool) -> list[str]:
+    """What the linters say of a workflow; of a whole one also what zizmor says of its security."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, ".github/workflows/snippet.yml")
+        path.parent.mkdir(parents=True)
+        path.write_text(workflow)
+        said = [node_linters([path])]
+        if whole:
+            said.append(run(BIN / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", path))
+            said.append(run(BIN / "zizmor", "--offline", "--quiet", "--persona", "regular", path))
+    return [f"{place}: {one}" for one in said if one]
 
 
 def main() -> int:

@@ -25,6 +25,8 @@ from trackside.system.process import Processes
 from trackside.train.state import scratch, write
 
 TRANSFER_SECONDS = 6 * 3600.0
+FILES = ("GOOGLE_APPLICATION_CREDENTIALS",)
+"""Credentials that may be given as JSON instead of a path."""
 _MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 
@@ -191,11 +193,12 @@ def transfer(
         if not obj.legacy:
             out["hash"] = "md5"
         write(room / f"o{number}.dvc", json.dumps({"outs": [out]}).encode())
-    done = processes.run(
-        argv(direction), cwd=room, env=quiet(env, scratch(state, "room-state")), timeout=TRANSFER_SECONDS, check=False
-    )
+    try:
+        known = quiet({**env, **_files(env, room)}, scratch(state, "room-state"))
+        done = processes.run(argv(direction), cwd=room, env=known, timeout=TRANSFER_SECONDS, check=False)
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
     said = (done.stdout + done.stderr).decode("utf-8", "replace")
-    shutil.rmtree(room, ignore_errors=True)
     if done.returncode != 0 and "ailed to fetch" not in said and "do not exist" not in said:
         raise ToolError(
             f"the data remote did not answer dvc {direction}",
@@ -205,3 +208,15 @@ def transfer(
             reason_code="remote_failed",
         )
     return said
+
+
+def _files(env: Mapping[str, str], room: Path) -> dict[str, str]:
+    """Credentials that a library reads from a file, given as JSON: written for as long as the transfer takes."""
+    made = {}
+    for name in FILES:
+        if env.get(name, "").lstrip().startswith("{"):
+            path = room / f"{name}.json"
+            path.touch(0o600)
+            path.write_text(env[name], encoding="utf-8")
+            made[name] = str(path)
+    return made
