@@ -37,6 +37,11 @@ from trackside.store.branch import ApiRunStore
 NOW = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
 HELD = {"contents": "write", "pull-requests": "read", "actions": "write"}
 ADA = user("ada")
+WAITING = b"""\
+on: {workflow_dispatch: {inputs: {model: {}, title: {}, commit: {}, input-digest: {}}}}
+run-name: ${{ inputs.title }}
+jobs: {wait: {runs-on: no-such-runner, steps: [{run: "true"}]}}
+"""
 POLICY = """\
 version: 1
 models:
@@ -93,9 +98,7 @@ class Trained:
         dvc = f"[core]\n    remote = store\n['remote \"store\"']\n    url = {self.remote}\n"
         texts = {**FILES, "trackside.yaml": self.policy, ".dvc/config": dvc}
         made = {name: text.encode() for name, text in texts.items()} | dict(files or {})
-        made[".github/workflows/train.yml"] = (
-            b"on: {workflow_dispatch: {inputs: {model: {}, title: {}, commit: {}}}}\njobs: {}\n"
-        )
+        made[".github/workflows/train.yml"] = WAITING
         return self.push(made)
 
     def push(self, files: Mapping[str, bytes | None], branch: str = "main") -> str:
