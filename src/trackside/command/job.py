@@ -11,7 +11,7 @@ from trackside.command.evidence import lacking, permitted
 from trackside.command.gate import Decided, GateFacts, Workflows, decide
 from trackside.command.parse import Command, Ignore, Reply, parse
 from trackside.command.table import needed, row
-from trackside.command.words import NOT, SEEN, STARTED, refusal, reply
+from trackside.command.words import NOT, SEEN, STARTED, refusal, reply, reply_marker
 from trackside.config.load import load as load_config
 from trackside.config.model import CONFIG_FILE, Config
 from trackside.documents.codec import dump
@@ -28,13 +28,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class Gate:
-    """One comment on its way through. `applied` collects what was written."""
+    """One comment on its way through. `again`: the job is run again; `applied` collects what was written."""
 
     event: CommentEvent
     forge: Forge
     now: datetime
     workflows: Workflows
     dry_run: bool = False
+    again: bool = False
     applied: list[Applied] = field(default_factory=list)
 
     def apply(self, *operations: Operation) -> list[Applied]:
@@ -43,17 +44,32 @@ class Gate:
         return done
 
     def answer(self, reaction: str, text: str = "") -> None:
-        """The last reaction, and a reply where there is something to say."""
+        """The last reaction, and a reply where there is something to say, or something else was said before."""
         event = self.event
         self.apply(React(comment_id=event.comment_id, content=reaction, instead_of=SEEN))
+        if self.again:
+            other = NOT if reaction == STARTED else STARTED
+            self.apply(React(comment_id=event.comment_id, content=reaction, instead_of=other))
+            mark = reply_marker(event.comment_id)
+            said = any(one.body.startswith(mark) for one in self.forge.comments(event.number) if one.bot)
+            text = text or ("done, at the second try." if said else "")
         if text:
             self.apply(reply(event.number, event.comment_id, event.author, text))
 
 
 def run_gate(
-    event: Event, forge: Forge, *, now: datetime, workflows: Workflows | None = None, dry_run: bool = False
+    event: Event,
+    forge: Forge,
+    *,
+    now: datetime,
+    workflows: Workflows | None = None,
+    dry_run: bool = False,
+    again: bool = False,
 ) -> tuple[Result, list[Applied]]:
     """Follow, refuse or ignore a comment.
+
+    Args:
+        again: the job is run again, so that an answer may stand there already.
 
     Raises:
         ForgeError: GitHub or the network failed before anything was decided.
@@ -61,7 +77,7 @@ def run_gate(
     ignored = _ignored(event)
     if ignored or not isinstance(event, CommentEvent):
         return Result(command="command", decision="skipped", reason_code="command_ignored", message=ignored), []
-    gate = Gate(event=event, forge=forge, now=now, workflows=workflows or Workflows(), dry_run=dry_run)
+    gate = Gate(event=event, forge=forge, now=now, workflows=workflows or Workflows(), dry_run=dry_run, again=again)
     (seen,) = gate.apply(React(comment_id=event.comment_id, content=SEEN))
     if seen.reason_code == "not_found":
         return _result(gate, "skipped", "comment_gone", "the comment is gone"), gate.applied
@@ -149,6 +165,9 @@ def _look(said: Command, gate: Gate) -> tuple[Pull | None, Push | None, tuple[Wo
 def _carried_out(gate: Gate, decided: Decided) -> Result:
     """Write, then say how it went. What was not started is said in the reply and fails the job."""
     done = gate.apply(*decided.operations)
+    if any(one.reason_code == "timed_out" for one in done):
+        # It may have been done. A second time does no harm: what is started finds what the first one did.
+        done = gate.apply(*decided.operations)
     failed = next((one for one in done if one.outcome == "failed"), None)
     if failed is not None:
         gate.answer(NOT, refusal(TracksideError(failed.error)))
@@ -184,6 +203,7 @@ def stage_command(context: Context) -> Result:
         now=SystemClock().now(),
         workflows=Workflows(**names),
         dry_run=context.flag("dry-run", "command"),
+        again=context.env.get("GITHUB_RUN_ATTEMPT", "1") != "1",
     )
     tell(context, applied)
     context.say(result.message)
