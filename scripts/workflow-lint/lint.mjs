@@ -8,13 +8,14 @@ import yaml from "yaml";
 
 const [root, ...files] = process.argv.slice(2);
 
-// Inputs of this repository's own actions; of the others, what the sandbox's stand-ins declare: all that we use.
+// Inputs of this repository's own actions; of the others, what the sandbox's stand-ins, or `known/`, declare: all that we use.
 const actionsMetadataProvider = {
   async fetchActionMetadata({ owner, name, path }) {
     const own = owner === "trackside-ml" && name === "trackside";
     const folder = own ? join(root, path ?? "") : join(root, "src/trackside/sandbox/actions/shims", name);
-    const file = join(folder, "action.yml");
-    return existsSync(file) ? yaml.parse(readFileSync(file, "utf8")) : undefined;
+    const files = [join(folder, "action.yml"), join(root, "scripts/workflow-lint/known", `${name}.yml`)];
+    const file = files.find((one) => existsSync(one));
+    return file ? yaml.parse(readFileSync(file, "utf8")) : undefined;
   },
 };
 
