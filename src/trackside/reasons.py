@@ -58,6 +58,7 @@ REASONS: dict[str, str] = {
     "head_moved": "A newer push replaced the head.",
     "helped": "The commands were listed.",
     "identity_mismatch": "A dispatch claims a pull request, repository or commit that is not so.",
+    "image_build_failed": "BentoML or the container tool could not build; the error ends with its words.",
     "image_built": "The image was built, tested and pushed.",
     "image_not_asked": "No released model asks for an image.",
     "image_unchanged": "An image of the same inputs exists: nothing was built or pushed.",
@@ -98,6 +99,7 @@ REASONS: dict[str, str] = {
     "promoted": "The version holds the stage.",
     "pull_closed": "The pull request is closed or merged.",
     "push_incomplete": "The data remote did not take all outputs.",
+    "push_failed": "The registry did not take the image.",
     "push_lost": "The registry does not hold what was pushed.",
     "rate_limited": "GitHub's rate limit would have to be waited for longer than allowed.",
     "recorded": "A recorded run answers these inputs already.",
@@ -135,5 +137,4 @@ REASONS: dict[str, str] = {
     "training_dispatched": "No recorded run answers the inputs: training was started, and the release follows it.",
     "unauthorized": "GitHub does not know the token.",
     "version_unknown": "The model has no such version.",
-    "wrong_checkout": "The checkout is of another commit than the release.",
 }

@@ -177,7 +177,6 @@ INPUTS: tuple[Input, ...] = (
         description="JSON list of releases with model and version, as actions/register gives it.",
         required=True,
     ),
-    Input(action="image", name="workspace", description="Checkout of the released commit.", default="work"),
     Input(
         action="image",
         name="backend",

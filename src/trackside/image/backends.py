@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trackside.errors import ToolError
+from trackside.errors import ConfigError, ToolError
 from trackside.image.recipe import PORT
 from trackside.system.http import free_port
 from trackside.system.process import Processes
@@ -19,6 +19,9 @@ PREFLIGHT_SECONDS = 5.0
 """What looking for a backend may take, all of them together."""
 
 BUILD_SECONDS = 1800.0
+PLAIN = {"BUILDX_BUILDER": "default", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+"""docker: build with the engine that also starts and pushes, and push one image rather than an index."""
+
 KNOWN = ("docker", "podman", "buildah")
 
 
@@ -54,7 +57,7 @@ class Backend:
     env: Mapping[str, str] = field(default_factory=dict)
 
     def _run(self, *words: str | Path, timeout: float = 120.0, check: bool = True) -> str:
-        env = {**self.processes.env, **self.env}
+        env = {**self.processes.env, **PLAIN, **self.env}
         if self.login is not None:
             env |= {"DOCKER_CONFIG": str(self.login), "REGISTRY_AUTH_FILE": str(self.login / "config.json")}
         done = self.processes.run([self.name, *words], env=env, timeout=timeout, check=check)
@@ -77,8 +80,25 @@ class Backend:
         return int(self._run("image", "inspect", "--format", "{{.Size}}", reference) or 0)
 
     def build(self, folder: Path, tag: str) -> None:
-        """Build `folder` by its `Containerfile`. Raises ToolError with the end of the log."""
-        self._run("build", "--file", folder / "Containerfile", "--tag", tag, folder, timeout=BUILD_SECONDS)
+        """Build `folder` by its `Containerfile`, without a network. Raises ToolError with the end of the log."""
+        words: list[str | Path] = [
+            "build",
+            "--network",
+            "none",
+            *self._format(),
+            "--file",
+            folder / "Containerfile",
+            "--tag",
+            tag,
+        ]
+        try:
+            self._run(*words, folder, timeout=BUILD_SECONDS)
+        except ToolError as error:
+            raise build_failed(f"the image {tag}", error) from error
+
+    def _format(self) -> list[str]:
+        """OCI's own format has no HEALTHCHECK."""
+        return [] if self.name == "docker" else ["--format", "docker", "--layers"]
 
     def output_of(self, reference: str, words: Sequence[str]) -> str:
         """What a command in the image prints; empty when it fails."""
@@ -90,11 +110,26 @@ class Backend:
 
     def push(self, name: str) -> None:
         """Push a tag. Raises ToolError."""
-        self._run("push", name, timeout=BUILD_SECONDS)
+        try:
+            self._run("push", *self._plain(name), name, timeout=BUILD_SECONDS)
+        except ToolError as error:
+            raise ToolError(
+                f"{name} could not be pushed",
+                log=error.log,
+                why=error.log.strip().rpartition("\n")[2][-300:] or error.message,
+                remedy="permissions:\n  packages: write  # or the inputs registry-username and registry-password",
+                link="image.md",
+                reason_code="push_failed",
+            ) from error
 
     def pull(self, name: str) -> None:
         """Pull a tag or digest. Raises ToolError."""
-        self._run("pull", "--quiet", name, timeout=BUILD_SECONDS)
+        self._run("pull", "--quiet", *self._plain(name), name, timeout=BUILD_SECONDS)
+
+    def _plain(self, name: str) -> list[str]:
+        """A registry on this machine speaks HTTP, which docker knows by itself."""
+        local = name.startswith(("127.0.0.1:", "localhost:"))
+        return ["--tls-verify=false"] if local and self.name != "docker" else []
 
     @contextlib.contextmanager
     def started(self, reference: str) -> Iterator[Service]:
@@ -136,6 +171,18 @@ class Backend:
         return (done.stdout + done.stderr).decode("utf-8", "replace")[-6000:]
 
 
+def build_failed(what: str, error: ToolError) -> ToolError:
+    """The error of a build, with the lines that tell why."""
+    lines = [line for line in error.log.splitlines() if line.strip()]
+    return ToolError(
+        f"{what} could not be built",
+        log=error.log,
+        why="\n".join(lines[-12:])[-1500:] or error.message,
+        link="image.md",
+        reason_code="image_build_failed",
+    )
+
+
 class Buildah(Backend):
     """buildah builds and pushes; its containers share the machine's network, so that a service takes a free port."""
 
@@ -153,10 +200,6 @@ class Buildah(Backend):
     def size(self, reference: str) -> int:
         rows = json.loads(self._run("images", "--json", reference, check=False) or "[]")
         return int(rows[0].get("size_bytes", 0)) if rows and isinstance(rows[0].get("size_bytes", 0), int) else 0
-
-    def build(self, folder: Path, tag: str) -> None:
-        words = ("build", "--format", "docker", "--file", folder / "Containerfile", "--tag", tag, folder)
-        self._run(*words, timeout=BUILD_SECONDS)
 
     def output_of(self, reference: str, words: Sequence[str]) -> str:
         container = self._run("from", "--pull-never", reference)
@@ -195,7 +238,12 @@ def find(
     Args:
         wanted: `docker`, `podman`, `buildah`, `none`, or `auto` for the first of them that works.
         seconds: what all attempts may take together.
+
+    Raises:
+        ConfigError: `wanted` is another word.
     """
+    if wanted not in ("auto", "none", *KNOWN):
+        raise ConfigError(f"backend {wanted[:40]!r} is none of auto, {', '.join(KNOWN)}, none", link="image.md")
     missing: list[Missing] = []
     deadline = time.monotonic() + seconds
     for name in KNOWN if wanted == "auto" else [] if wanted == "none" else [wanted]:

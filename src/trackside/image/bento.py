@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from trackside.config.model import ImagePolicy
-from trackside.errors import ConfigError
-from trackside.image.backends import Service
-from trackside.image.recipe import bentofile
+from trackside.errors import ConfigError, ToolError
+from trackside.image.backends import Service, build_failed
+from trackside.image.recipe import MAKE
 from trackside.system.files import sha256_of
 from trackside.system.http import free_port
 from trackside.system.process import Processes
@@ -61,36 +61,42 @@ def stage(checkout: Path, files: list[str], model: Path, model_path: str, folder
         shutil.copyfile(model, target)
 
 
-def build(
-    python: Path, folder: Path, policy: ImagePolicy, *, name: str, version: str, model_path: str, processes: Processes
-) -> tuple[str, Path]:
-    """Build the staged folder. Returns the Bento's tag and its folder. Raises ToolError with BentoML's own words."""
-    home = folder.parent / "bentoml"
+def build(python: Path, folder: Path, told: str, *, work: Path, processes: Processes) -> Path:
+    """Build the staged folder on this machine, without a container. Returns the Bento's folder.
+
+    Args:
+        python: has the service's packages.
+        told: see `recipe.words`.
+
+    Raises:
+        ToolError: with BentoML's own words.
+    """
+    (work / "make.py").write_text(MAKE)
+    (work / "words.json").write_text(told)
+    home = work / "bentoml"
     home.mkdir()
-    include = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
-    (folder / "bentofile.yaml").write_text(bentofile(policy.service, name, policy.requirements, include))
-    env = bento_env(processes.env, home)
-    words: list[str | Path] = [
-        python,
-        "-m",
-        "bentoml",
-        "build",
-        "--bentofile",
-        "bentofile.yaml",
-        "--version",
-        version,
-        "--output",
-        "tag",
-    ]
-    processes.run([*words, Path()], cwd=folder, env=env, timeout=BUILD_SECONDS)
-    made = home / "bentos" / name.lower() / version
-    return f"{name.lower()}:{version}", made
+    try:
+        processes.run(
+            [python, work / "make.py", folder, work / "words.json", work / "bento"],
+            cwd=folder,
+            env=bento_env(processes.env, home),
+            timeout=BUILD_SECONDS,
+        )
+    except ToolError as error:
+        raise build_failed("the Bento", error) from error
+    return work / "bento"
 
 
 def bento_env(env: Mapping[str, str], home: Path) -> dict[str, str]:
     """No telemetry, and homes that are thrown away."""
     kept = {name: text for name, text in env.items() if name in ("PATH", "LANG", "TMPDIR")}
-    return {**kept, "HOME": str(home), "BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
+    return {
+        **kept,
+        "HOME": str(home),
+        "BENTOML_HOME": str(home),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "OMP_NUM_THREADS": "1",
+    }
 
 
 @contextmanager

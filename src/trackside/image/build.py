@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from trackside.documents.release import Release
 from trackside.errors import ForgeError, ToolError
 from trackside.image import bento, packages, sbom, smoke
 from trackside.image.backends import Backend, Service
-from trackside.image.recipe import Inputs, packages_file, service_file
+from trackside.image.recipe import MAKE, Inputs, bento_version, packages_file, service_file, words
 from trackside.system.clock import Clock, rfc3339
 from trackside.system.files import sha256_of
 from trackside.system.oci import Found, Registry
@@ -90,24 +91,13 @@ class _Build:
             repository=job.repository,
         )
 
-    def bento(self, inputs: Inputs, python: Path) -> tuple[str, Path]:
-        job = self.job
-        staged = job.work / "source"
-        bento.stage(job.checkout, self.files, job.model_file, job.model.path, staged)
-        job.say(f"building the Bento {job.model.name}:{job.release.version}")
-        return bento.build(
-            python,
-            staged,
-            job.policy,
-            name=job.model.name,
-            version=f"{job.release.version}-{inputs.digest[7:15]}".replace("+", "_"),
-            model_path=job.model.path,
-            processes=job.processes,
-        )
+    def stage(self, folder: Path) -> Path:
+        """The service's files and the released model, side by side."""
+        bento.stage(self.job.checkout, self.files, self.job.model_file, self.job.model.path, folder)
+        return folder
 
-    def environment(self) -> Path:
-        self.job.say("installing the service's packages for the build")
-        return packages.environment(self.lock, self.job.cache, self.job.processes)
+    def words(self, inputs: Inputs) -> str:
+        return words(inputs, self.job.policy.requirements, self.job.model.path)
 
     def tested(self, service: Service) -> Smoke:
         job = self.job
@@ -115,9 +105,29 @@ class _Build:
         smoke.wait_ready(service, job.clock, job.ready_seconds)
         found = smoke.check_answers(service, rows)
         job.say(f"smoke test: {found.passed} answers as recorded, {found.bad_refused} bad requests refused")
-        return msgspec.structs.replace(found, latency_seconds=[round(s, 6) for s in smoke.latency(service, rows)])
+        return found
 
-    def document(self, inputs: Inputs, tag: str, tested: Smoke, made: Image | None = None) -> Image:
+    def timed(self, tested: Smoke, service: Service, before: Service | None = None) -> Smoke:
+        """The latency, and relative to that of another service where there is one. Raises ToolError when too slow."""
+        job, last = self.job, self.job.previous
+        rows = smoke.read_golden(job.golden, job.policy.golden)
+        medians = smoke.latency([service, *([before] if before else [])], rows)
+        tested = msgspec.structs.replace(tested, latency_seconds=medians[0])
+        if before is None or last is None:
+            return tested
+        ratio = statistics.median(medians[0]) / statistics.median(medians[1])
+        job.say(f"latency: {ratio:.2f} times that of {last.tag}")
+        if ratio > job.policy.latency_tolerance:
+            raise ToolError(
+                f"a request takes {ratio:.2f} times as long as with {last.tag}",
+                why=f"{job.policy.latency_tolerance:g} is allowed; medians of five runs, both measured on this runner",
+                remedy="make it faster, or raise image.latency-tolerance",
+                link="image.md",
+                reason_code="latency_regressed",
+            )
+        return msgspec.structs.replace(tested, latency_ratio=round(ratio, 3), compared_with=last.digest)
+
+    def document(self, inputs: Inputs, tested: Smoke) -> Image:
         job = self.job
         return Image(
             model=job.model.name,
@@ -127,7 +137,7 @@ class _Build:
             run=job.release.run,
             model_digest=job.release.model_digest,
             inputs_digest=inputs.digest,
-            bento=tag,
+            bento=_tag(inputs),
             service=job.policy.service,
             requirements_digest=inputs.requirements_digest,
             base_digest=inputs.base_digest,
@@ -171,12 +181,15 @@ def build(job: BuildJob, known: Image | None = None) -> Built:
 
 def _served(work: _Build, job: BuildJob, inputs: Inputs) -> Built:
     """Without a container: the Bento in an environment of this machine."""
-    python = work.environment()
-    tag, folder = work.bento(inputs, python)
+    job.say("installing the service's packages on this machine")
+    python = packages.environment(work.lock, job.cache, job.processes)
+    job.say(f"building the Bento {_tag(inputs)}")
+    source = work.stage(job.work / "source")
+    folder = bento.build(python, source, work.words(inputs), work=job.work, processes=job.processes)
     job.say("serving the Bento without a container")
     with bento.served(python, folder, job.work, job.processes) as service:
-        tested = work.tested(service)
-    image = work.document(inputs, tag, tested)
+        tested = work.timed(work.tested(service), service)
+    image = work.document(inputs, tested)
     listing = job.processes.run([python, *sbom.PYTHON[1:]]).text
     return Built(image=image, sbom=work.sbom(image, listing, ""))
 
@@ -188,16 +201,14 @@ def _contained(work: _Build, job: BuildJob, backend: Backend, inputs: Inputs) ->
         job.say(f"{job.registry.repository}:{name} was pushed from the same inputs: nothing is built")
         local = f"{job.registry.repository}@{there.digest}"
         backend.pull(local)
-        tag = f"{job.model.name.lower()}:{job.release.version}-{inputs.digest[7:15]}".replace("+", "_")
     else:
-        tag, local = _built(work, job, backend, inputs)
+        local = _built(work, job, backend, inputs)
     with backend.started(local) as service:
-        tested = work.tested(service)
-    tested = _compared(job, backend, tested)
+        tested = _compared(work, backend, work.tested(service), service)
     pushed = there is None and job.registry is not None
     if pushed and job.registry is not None:
         there = _pushed(job, backend, job.registry, local, name, inputs)
-    image = work.document(inputs, tag, tested)
+    image = work.document(inputs, tested)
     image = msgspec.structs.replace(
         image,
         size=backend.size(local),
@@ -214,8 +225,13 @@ def _already(job: BuildJob, inputs: Inputs, name: str) -> Found | None:
     return found if found is not None and found.labels.get("dev.trackside.inputs") == inputs.digest else None
 
 
-def _built(work: _Build, job: BuildJob, backend: Backend, inputs: Inputs) -> tuple[str, str]:
-    """The Bento's tag and the local name of the image that holds it."""
+def _tag(inputs: Inputs) -> str:
+    """The Bento's name, as BentoML writes it."""
+    return f"{inputs.model.lower()}:{bento_version(inputs)}"
+
+
+def _built(work: _Build, job: BuildJob, backend: Backend, inputs: Inputs) -> str:
+    """The local name of the image, once it is built."""
     base = f"trackside/packages:{inputs.packages_digest[7:31]}"
     if not backend.image_id(base):
         job.say("laying the packages on the base image")
@@ -224,56 +240,43 @@ def _built(work: _Build, job: BuildJob, backend: Backend, inputs: Inputs) -> tup
         packages.unpack(work.lock, target, folder / "site", job.processes)
         (folder / "Containerfile").write_text(packages_file(job.policy.base_image))
         backend.build(folder, base)
-    tag, made = work.bento(inputs, work.environment())
     folder = job.work / "image"
-    # The model is a layer below the code, so that a change of code alone sends and stores little.
-    model = folder / "model" / job.model.path
-    model.parent.mkdir(parents=True)
-    made.rename(folder / "bento")
-    (folder / "bento/src" / job.model.path).rename(model)
+    work.stage(folder / "source")
+    (folder / "make.py").write_text(MAKE)
+    (folder / "words.json").write_text(work.words(inputs))
     (folder / "Containerfile").write_text(service_file(base, inputs.labels()))
     local = f"trackside/{job.model.name.lower()}:{inputs.digest[7:31]}"
-    job.say(f"building the image with {backend.name}")
+    job.say(f"building the Bento {_tag(inputs)} and its image with {backend.name}")
     backend.build(folder, local)
-    return tag, local
+    return local
 
 
-def _compared(job: BuildJob, backend: Backend, tested: Smoke) -> Smoke:
-    """The latency relative to the last released image, both measured now and here."""
-    last = job.previous
-    if last is None or not last.digest or not last.reference:
-        return tested
-    reference = f"{last.reference.rpartition(':')[0]}@{last.digest}"
-    rows = smoke.read_golden(job.golden, job.policy.golden)
-    try:
-        backend.pull(reference)
-        with backend.started(reference) as service:
-            smoke.wait_ready(service, job.clock, job.ready_seconds)
-            before = smoke.latency(service, rows)
-    except ToolError as error:
-        job.say(f"the latency of {last.tag} could not be measured: {error.message}")
-        return tested
-    ratio = statistics.median(tested.latency_seconds) / statistics.median(before)
-    job.say(f"latency: {ratio:.2f} times that of {last.tag}")
-    if ratio > job.policy.latency_tolerance:
-        raise ToolError(
-            f"a request takes {ratio:.2f} times as long as with {last.tag}",
-            why=f"{job.policy.latency_tolerance:g} is allowed; medians of five runs, both measured on this runner",
-            remedy="make it faster, or raise image.latency-tolerance",
-            link="image.md",
-            reason_code="latency_regressed",
-        )
-    return msgspec.structs.replace(tested, latency_ratio=round(ratio, 3), compared_with=last.digest)
+def _compared(work: _Build, backend: Backend, tested: Smoke, service: Service) -> Smoke:
+    """The latency, relative to that of the last released image where it can be had and started."""
+    job, last = work.job, work.job.previous
+    with contextlib.ExitStack() as stack:
+        before = None
+        if last is not None and last.digest and last.reference:
+            reference = f"{last.reference.rpartition(':')[0]}@{last.digest}"
+            try:
+                backend.pull(reference)
+                before = stack.enter_context(backend.started(reference))
+                smoke.wait_ready(before, job.clock, job.ready_seconds)
+            except ToolError as error:
+                job.say(f"the latency of {last.tag} cannot be measured: {error.message}")
+                before = None
+        return work.timed(tested, service, before)
 
 
 def _pushed(job: BuildJob, backend: Backend, registry: Registry, local: str, name: str, inputs: Inputs) -> Found:
-    """Push, then believe only what the registry gives back."""
+    """Push, then believe only what the registry gives back: the manifest of the very image that was tested."""
     full = f"{registry.repository}:{name}"
     job.say(f"pushing {full}")
     backend.tag(local, full)
     backend.push(full)
     found = registry.find(name)
-    if found is None or found.labels.get("dev.trackside.inputs") != inputs.digest:
+    same = found is not None and backend.image_id(local).removeprefix("sha256:") in (found.config[7:], found.digest[7:])
+    if found is None or not same or found.labels.get("dev.trackside.inputs") != inputs.digest:
         raise ForgeError(
             f"{full} is not what was pushed",
             why="somebody else pushed the same tag meanwhile, or the registry lost it",

@@ -14,9 +14,10 @@ from trackside.config.load import load as load_config
 from trackside.config.model import CONFIG_FILE, Config, ImagePolicy, Model
 from trackside.documents.release import Release
 from trackside.documents.result import Result
-from trackside.errors import ConfigError, DataError, Refused, ToolError
+from trackside.errors import ConfigError, DataError, ToolError
 from trackside.image import backends, publish
 from trackside.image.build import BuildJob, build
+from trackside.plan.objects import fetch, git_env
 from trackside.registry import read
 from trackside.system.clock import SystemClock
 from trackside.system.oci import Registry
@@ -34,7 +35,6 @@ class _Place:
     context: Context
     forge: GithubForge
     config: Config
-    checkout: Path
     processes: Processes
     backend: backends.Backend | None
     work: Path
@@ -64,7 +64,7 @@ def stage_image(context: Context) -> Result:
     with tempfile.TemporaryDirectory(prefix="trackside-image-") as folder:
         work = Path(folder)
         backend, missing = backends.find(
-            context.value("backend", "image"), context.processes, _sign_in(work, config, login)
+            context.value("backend", "image"), context.processes, _sign_in(context, work, config, login)
         )
         for one in missing:
             context.say(f"{one.name}: {one.why}")
@@ -80,7 +80,6 @@ def stage_image(context: Context) -> Result:
             context=context,
             forge=forge,
             config=config,
-            checkout=Path(context.value("workspace", "image")).resolve(),
             processes=context.processes,
             backend=backend,
             work=work,
@@ -106,18 +105,18 @@ def _one(
     """One release: what came of it, and what was written."""
     forge, branch = place.forge, place.config.data_branch
     release = read.need(forge, model.name, version, branch=branch)
-    work.mkdir()
-    (work / "release").mkdir()
+    (work / "release").mkdir(parents=True)
+    checkout = _at_commit(place, release, work / "checkout")
     job = BuildJob(
         model=model,
         policy=policy,
         release=release,
         repository=f"{place.context.need('GITHUB_SERVER_URL')}/{forge.repository}",
-        checkout=_at_commit(place, release),
-        golden=_golden(place, policy, release, work / "release"),
+        checkout=checkout,
+        golden=_golden(place, policy, release, checkout, work / "release"),
         model_file=read.fetch_model(forge, release, work / "release"),
         backend=place.backend,
-        registry=Registry(policy.registry, *place.login) if policy.registry and not place.dry_run else None,
+        registry=_registry(place, policy.registry) if policy.registry and not place.dry_run else None,
         previous=publish.last_before(forge, branch, model.name, release.version),
         work=work,
         cache=place.cache,
@@ -164,25 +163,34 @@ def _releases(text: str) -> list[tuple[str, str]]:
         ) from error
 
 
-def _at_commit(place: _Place, release: Release) -> Path:
-    """The checkout, which must be of the release's own commit: the service is part of what is released."""
-    done = place.processes.run(["git", "-C", place.checkout, "rev-parse", "HEAD"], check=False)
-    if done.returncode != 0 or done.text.strip() != release.commit:
-        raise Refused(
-            f"{place.checkout.name}/ is not a checkout of {release.tag} ({release.commit[:12]})",
-            remedy=f"- uses: actions/checkout@…\n  with: {{ref: {release.commit}, path: {place.checkout.name}}}",
-            link="image.md",
-            reason_code="wrong_checkout",
-        )
-    return place.checkout
+def _at_commit(place: _Place, release: Release, folder: Path) -> Path:
+    """Files of the release's own commit, whatever the job has checked out: the service is part of what is released."""
+    server = place.context.need("GITHUB_SERVER_URL")
+    git_dir, token = place.work / "objects.git", place.context.value("github-token", "image")
+    fetch(git_dir, f"{server}/{place.forge.repository}", [release.commit], processes=place.processes, token=token)
+    folder.mkdir()
+    words: list[str | Path] = [
+        "--git-dir",
+        git_dir,
+        "--work-tree",
+        folder,
+        "checkout",
+        "--quiet",
+        "--force",
+        release.commit,
+        "--",
+        ".",
+    ]
+    place.processes.run(["git", *words], env=git_env(place.processes.env), cwd=folder, timeout=600)
+    return folder
 
 
-def _golden(place: _Place, policy: ImagePolicy, release: Release, folder: Path) -> str:
+def _golden(place: _Place, policy: ImagePolicy, release: Release, checkout: Path, folder: Path) -> str:
     """The recorded requests: those that the run made and the release carries, else those of the repository."""
     if any(asset.role == "golden" for asset in release.assets):
         return read.fetch(place.forge, release, "golden", folder)[0].read_text()
-    path = place.checkout / policy.golden
-    if not path.is_file() or not path.resolve().is_relative_to(place.checkout):
+    path = checkout / policy.golden
+    if not path.is_file() or not path.resolve().is_relative_to(checkout.resolve()):
         raise DataError(
             f"{policy.golden} is neither an output of the run nor a file of the repository",
             why="the smoke test needs recorded requests and answers",
@@ -191,9 +199,23 @@ def _golden(place: _Place, policy: ImagePolicy, release: Release, folder: Path) 
     return path.read_text()
 
 
-def _sign_in(work: Path, config: Config, login: tuple[str, str]) -> Path | None:
+def _registry(place: _Place, repository: str) -> Registry:
+    return Registry(repository, *(place.login if _may_see(place.context, repository) else ("", "")))
+
+
+def _may_see(context: Context, repository: str) -> bool:
+    """Whether a registry may see the credentials: GitHub's token is for GitHub's own registries alone."""
+    host = repository.partition("/")[0]
+    if context.value("registry-password", "image") != context.value("github-token", "image"):
+        return True
+    server = context.need("GITHUB_SERVER_URL").partition("://")[2]
+    return host in ("ghcr.io", f"containers.{server}")
+
+
+def _sign_in(context: Context, work: Path, config: Config, login: tuple[str, str]) -> Path | None:
     """A folder with the registries' credentials that only this job's calls of the backend see."""
-    hosts = {model.image.registry.partition("/")[0] for model in config.models if model.image and model.image.registry}
+    named = [model.image.registry for model in config.models if model.image and model.image.registry]
+    hosts = {one.partition("/")[0] for one in named if _may_see(context, one)}
     if not login[1] or not hosts:
         return None
     folder = work / "login"

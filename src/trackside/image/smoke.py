@@ -18,9 +18,10 @@ from trackside.system.http import Response, call
 
 READY_SECONDS = 120.0
 LATENCY_RUNS = 5
-LATENCY_REQUESTS = 100
+LATENCY_REQUESTS = 50
 TOLERANCE = 1e-6
 """Relative, for floating-point numbers: other builds of the same packages may round differently."""
+BROKEN = b'{"broken'
 MAX_GOLDEN = 4 * 1024 * 1024
 
 
@@ -86,30 +87,36 @@ def wait_ready(service: Service, clock: Clock, seconds: float = READY_SECONDS) -
 
 
 def check_answers(service: Service, golden: Sequence[Golden]) -> Smoke:
-    """Every recorded request must give its recorded answer, every bad one a 4xx.
+    """Every recorded request must give its recorded answer, every bad one a 4xx; so must broken JSON, on each route.
 
     Raises:
         ToolError: which lines did not, with what came instead.
     """
     wrong = [f"line {row.line}: {why}" for row in golden if (why := _judge(row, service))]
+    routes = sorted({row.route for row in golden})
+    wrong += [f"broken JSON to {route}: {why}" for route in routes if (why := _refusal(_send(route, BROKEN, service)))]
     if wrong:
         shown = "\n".join(wrong[:10]) + (f"\nand {len(wrong) - 10} more" if len(wrong) > 10 else "")
-        raise _failed(f"{len(wrong)} of {len(golden)} recorded requests went wrong", service, shown)
-    good, bad = sum(not row.refused for row in golden), sum(row.refused for row in golden)
+        raise _failed(f"{len(wrong)} of {len(golden) + len(routes)} requests went wrong", service, shown)
+    good, bad = sum(not row.refused for row in golden), sum(row.refused for row in golden) + len(routes)
     return Smoke(requests=good, passed=good, bad_requests=bad, bad_refused=bad)
 
 
-def latency(service: Service, golden: Sequence[Golden]) -> list[float]:
-    """Median seconds of a request in each of five runs."""
+def latency(services: Sequence[Service], golden: Sequence[Golden]) -> list[list[float]]:
+    """Median seconds of a request in each of five runs, by service. They take turns: a busy machine is busy for all."""
     rows = [row for row in golden if not row.refused]
+    made: list[list[float]] = [[] for _ in services]
 
-    def one_run() -> Iterator[float]:
+    def one_run(service: Service) -> Iterator[float]:
         for index in range(LATENCY_REQUESTS):
             started = time.perf_counter()
             _post(rows[index % len(rows)], service)
             yield time.perf_counter() - started
 
-    return [statistics.median(one_run()) for _ in range(LATENCY_RUNS)]
+    for _ in range(LATENCY_RUNS):
+        for medians, service in zip(made, services, strict=True):
+            medians.append(round(statistics.median(one_run(service)), 6))
+    return made
 
 
 def difference(wanted: Any, got: Any, tolerance: float, place: str = "answer") -> str:
@@ -136,15 +143,26 @@ def _judge(row: Golden, service: Service) -> str:
     except ForgeError as error:
         return error.message
     if row.refused:
-        return "" if 400 <= answer.status < 500 else f"bad input was answered {answer.status} instead of 4xx"
+        return _refusal(answer)
     if answer.status != 200:
         return f"answered {answer.status}: {answer.body[:200].decode('utf-8', 'replace')}"
     return difference(row.response, answer.json(), row.tolerance)
 
 
+def _refusal(answer: Response) -> str:
+    """What is wrong with the answer to bad input."""
+    if 400 <= answer.status < 500:
+        return ""
+    hint = "; the service must check its input, which is the caller's mistake" if answer.status >= 500 else ""
+    return f"bad input was answered {answer.status} instead of 4xx{hint}"
+
+
 def _post(row: Golden, service: Service) -> Response:
-    data = json.dumps(row.request).encode()
-    return call("POST", service.url + row.route, data=data, headers={"Content-Type": "application/json"}, timeout=60)
+    return _send(row.route, json.dumps(row.request).encode(), service)
+
+
+def _send(route: str, data: bytes, service: Service) -> Response:
+    return call("POST", service.url + route, data=data, headers={"Content-Type": "application/json"}, timeout=60)
 
 
 def _kind(value: Any) -> str:
@@ -158,4 +176,13 @@ def _short(value: Any) -> str:
 
 
 def _failed(message: str, service: Service, more: str = "") -> ToolError:
-    return ToolError(message, why=more, log=service.log(), link="image.md", reason_code="smoke_failed")
+    log = "\n".join(service.log().strip().splitlines()[-15:])
+    parts = [*([more] if more else []), *(["the service's log ends with:", log] if log else [])]
+    return ToolError(
+        message,
+        why="\n".join(parts)[-3000:],
+        log=log,
+        remedy="start the service with `bentoml serve` and send it the recorded requests",
+        link="image.md#smoke-test",
+        reason_code="smoke_failed",
+    )

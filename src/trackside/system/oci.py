@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -26,9 +27,12 @@ _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """An image as the registry has it: `digest` of its manifest, compressed `size` in bytes, labels of its config."""
+    """An image as the registry has it: digests of its manifest and of its config, which is the image's id for the
+    tools that build; compressed `size` in bytes, labels.
+    """
 
     digest: str
+    config: str
     size: int
     labels: dict[str, str]
 
@@ -64,14 +68,15 @@ class Registry:
         if answer.status == 404:
             return None
         manifest = self._good(answer, reference)
-        digest = answer.headers.get("docker-content-digest", "")
-        if not digest:
-            raise ForgeError(f"{self._host} names no digest for {reference}")
+        digest = "sha256:" + hashlib.sha256(answer.body).hexdigest()  # the name of these bytes, whoever else names them
+        if answer.headers.get("docker-content-digest", digest) != digest:
+            raise ForgeError(f"{self._host} gives other bytes for {reference} than the digest that it names")
         if "config" not in manifest:  # an index of several platforms: not one of ours
-            return Found(digest=digest, size=0, labels={})
+            return Found(digest=digest, config="", size=0, labels={})
         config = self._good(self._get(f"/blobs/{manifest['config']['digest']}", "*/*"), "its configuration")
         labels = (config.get("config") or {}).get("Labels") or {}
-        return Found(digest=digest, size=sum(int(one["size"]) for one in manifest["layers"]), labels=labels)
+        size = sum(int(one["size"]) for one in manifest["layers"])
+        return Found(digest=digest, config=str(manifest["config"]["digest"]), size=size, labels=labels)
 
     def _good(self, answer: Response, what: str) -> dict[str, Any]:
         found = answer.json()
@@ -96,6 +101,8 @@ class Registry:
         if not challenge.lower().startswith("bearer"):
             return basic
         asked = dict(_CHALLENGE.findall(challenge))
+        if not asked.get("realm", "").startswith(self._root.partition("://")[0] + "://"):
+            raise ForgeError(f"{self._host} names no safe token server", reason_code="registry_refused")
         query = urlencode({"service": asked.get("service", ""), "scope": f"repository:{self._name}:pull"})
         headers = {"Authorization": basic} if self._login[1] else {}
         answer = call("GET", f"{asked.get('realm', '')}?{query}", headers=headers)
