@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import threading
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conftest import bot_forge, user
+from sweeps import broken, cases, noted
 from trackside.errors import DataError
+from trackside.forge.client import Answer
 from trackside.forge.github import GithubForge
 from trackside.forge.operations import CreateTag, DraftRelease, FillRelease, PublishRelease, ReleaseAsset
 from trackside.sandbox.server import Sandbox
@@ -91,3 +97,98 @@ def test_what_differs_is_replaced(forge: GithubForge, workdir: Path) -> None:
     (filled,) = forge.apply([FillRelease(release_id=number, assets=(new,))])
     assert filled.outcome == "updated"
     assert [(one.name, one.digest) for one in forge.assets(number)] == [("a", new.digest)]
+
+
+class QuickClock:
+    """Sleeps cost no time, so that retries are quick."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    def sleep(self, seconds: float) -> None:
+        del seconds
+
+
+def test_every_fault_at_every_call_of_every_operation(sandbox: Sandbox, repo: str, workdir: Path) -> None:
+    bare = sandbox.hub.bare(repo)
+    commit = bare.sha("refs/heads/main") or ""
+    files = (asset(workdir, "a", b"a" * 2000), asset(workdir, "b", b"b"))
+    done = 0
+
+    def quick() -> GithubForge:
+        return bot_forge(sandbox, repo, viewer="github-actions[bot]", clock=QuickClock(), timeout=5)
+
+    def whole(tag: str, forge: GithubForge) -> int:
+        """Tag, draft, fill, publish as one piece of work; the release's number."""
+        (tagged,) = forge.apply([CreateTag(name=tag, commit=commit, message="m")])
+        (drafted,) = forge.apply([DraftRelease(tag=tag, commit=commit, title="t", body="b")])
+        if "failed" in (tagged.outcome, drafted.outcome):
+            return 0
+        number = int(drafted.id)
+        (filled,) = forge.apply([FillRelease(release_id=number, assets=files)])
+        if filled.outcome != "failed":
+            forge.apply([PublishRelease(release_id=number, body="last")])
+        return number
+
+    first = quick()
+    methods = noted(first)
+    whole("m@v0.0.1", first)
+    for index, case in enumerate(cases(tuple(methods))):
+        tag = f"m@v1.0.{index}"
+        broken(case, sandbox, quick(), lambda forge, tag=tag: whole(tag, forge))  # type: ignore[misc]
+        number = whole(tag, quick())
+        (doc,) = sandbox.state.list("release", repo, tag_name=tag)
+        assert (doc["id"], doc["draft"], doc["body"]) == (number, False, "last"), case
+        held = {one["name"]: one["digest"] for one in sandbox.state.list("asset", repo, release=number)}
+        assert held == {one.name: one.digest for one in files}, case
+        assert bare.git("rev-parse", f"refs/tags/{tag}^{{commit}}").text.strip() == commit, case
+        assert bare.git("cat-file", "-t", f"refs/tags/{tag}").text.strip() == "tag", case
+        sandbox.state.delete("release", repo, number)  # a short list is quick
+        done += 1
+    print(f"{done} cases at {len(methods)} calls")
+    assert done == len(list(cases(methods))) >= 38
+
+
+def test_writers_at_once_leave_one_release(sandbox: Sandbox, repo: str) -> None:
+    commit = sandbox.hub.bare(repo).sha("refs/heads/main") or ""
+    rounds = 8
+    for number in range(rounds):
+        tag, outcomes, barrier = f"m@v1.0.{number}", list[str](), threading.Barrier(3)
+
+        def write(tag: str = tag, outcomes: list[str] = outcomes, barrier: threading.Barrier = barrier) -> None:
+            forge = bot_forge(sandbox, repo, viewer="github-actions[bot]")
+            barrier.wait()
+            for operation in (
+                CreateTag(name=tag, commit=commit, message="m"),
+                DraftRelease(tag=tag, commit=commit, title="t", body="b"),
+            ):
+                outcomes += [one.outcome for one in forge.apply([operation])]
+
+        threads = [threading.Thread(target=write) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert "failed" not in outcomes
+        assert len(sandbox.state.list("release", repo, tag_name=tag)) == 1
+    print(f"{rounds} rounds of 3 writers")
+    assert rounds == 8
+
+
+def test_a_long_list_of_tags_that_github_pages(forge: GithubForge) -> None:
+    """GitHub describes no paging of this list; should it page, nothing is lost."""
+    rows = [{"ref": f"refs/tags/m@v1.0.{n}", "object": {"sha": "a" * 40, "type": "tag"}} for n in range(250)]
+    asked: list[Any] = []
+
+    def send(method: str, path: str, query: Any, body: Any) -> Answer:
+        asked.append(query)
+        page = query.get("page", 1)
+        link = {"link": '<x>; rel="next"'} if page < 3 else {}
+        return Answer(status=200, headers=link, text=json.dumps(rows[(page - 1) * 100 : page * 100]))
+
+    forge.client._send = send
+    assert [one.name for one in forge.tags("m@")] == [f"m@v1.0.{n}" for n in range(250)]
+    assert asked == [{}, {"page": 2}, {"page": 3}]
