@@ -11,6 +11,7 @@ import pytest
 
 from conftest import ENV, user
 from trackside.sandbox.actions.dispatcher import Dispatcher
+from trackside.sandbox.problem import Problem
 from trackside.sandbox.server import Sandbox
 
 pytestmark = pytest.mark.act
@@ -449,13 +450,14 @@ jobs: {a: {runs-on: ubuntu-latest, steps: [{run: "true", shell: bash}]}}
 
     world.hub.commit_folder(world.repo, "main", {"n": b"1"}, "by a job", BOT)
     world.hub.commit_folder(world.repo, "main", {"n": b"2"}, "words [skip ci]", user("ada"))
-    world.dispatcher.fire_schedule(world.repo, "0 0 * * *")
+    with pytest.raises(Problem, match="no such schedule"):
+        world.hub.run_schedule(world.repo, "ci.yml", "0 0 * * *")
     world.idle()
     assert new() == []
     world.dispatch("ci.yml", actor=BOT)
     world.idle()
     assert new() == [("workflow_dispatch", "success", "ci")]
-    world.dispatcher.fire_schedule(world.repo, "7 3 * * *")
+    world.hub.run_schedule(world.repo, "ci.yml")
     world.idle()
     assert new()[:-1] == [("schedule", "success", "ci"), ("workflow_dispatch", "success", "ci")]
     assert new()[-1] == ("workflow_run", "success", "after schedule success")

@@ -59,6 +59,7 @@ def paths(ids: dict[str, int]) -> list[str]:
     tabs = [f"/pull/{number}{tab}" for number in pulls for tab in ("", "/commits", "/checks", "/files")]
     states = ("success", "failure", "in_progress", "queued")
     runs = [f"/actions/runs/{ids['run_' + one]}" for one in states]
+    runs.append(f"/actions/runs/{ids['run_success']}/artifacts/result")
     jobs = [f"/actions/runs/{ids['run_' + one]}/job/{ids['job_' + one]}" for one in states]
     lists = ["", "/pulls", "/pulls?state=closed", "/pulls?state=all", "/pulls?state=%3Cb%3E", "/compare", "/releases"]
     lists += ["/actions", "/actions?workflow=Train+success", "/releases/tag/flights/v1", f"/runs/{ids['check']}"]
@@ -119,8 +120,9 @@ def test_first_commit_shows_all_its_files_as_added(filled) -> None:
 
 
 def test_what_is_missing_is_404(filled) -> None:
-    sandbox, _ = filled
-    bad = ["/nobody", "/octo/none", "/pull/99", "/pull/x", "/commit/0000", "/blob/main/none", "/runs/1", "/tree/none"]
+    sandbox, ids = filled
+    bad = [f"/actions/runs/{ids['run_success']}/artifacts/{name}" for name in ("none", "..", "%2e%2e", ".")]
+    bad += ["/nobody", "/octo/none", "/pull/99", "/pull/x", "/commit/0000", "/blob/main/none", "/runs/1", "/tree/none"]
     bad += ["/actions/runs/1", "/releases/tag/none", "/issues/77", "/blob/main/../../../etc/passwd", "/raw/--help/x"]
     for path in bad:
         path = path if path.startswith(("/nobody", "/octo")) else f"/{REPO}{path}"

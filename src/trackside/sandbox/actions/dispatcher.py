@@ -185,16 +185,6 @@ class Dispatcher:
             if doc["key"] not in again or (doc["key"] not in bad and doc["conclusion"] == "success")
         }
 
-    def fire_schedule(self, repo: str, cron: str) -> None:
-        """Start the workflows that have this cron line, as GitHub would at its minute."""
-        ref, sha = self.hub.default_tip(repo)
-        payload = {**payload_of(self.hub, repo, repo.split("/")[0]), "schedule": cron}
-        self._accept(
-            HookEvent(
-                repo=repo, name="schedule", action=None, payload=payload, ref=ref, sha=sha, sender=repo.split("/")[0]
-            )
-        )
-
     # Events
 
     def _accept(self, event: HookEvent) -> None:

@@ -196,7 +196,7 @@ def run_logs(call: Call) -> Reply:
         path = _log(call, doc)
         if path.is_file():
             files[f"{len(files)}_{doc['name'].replace('/', '_')}.txt"] = path
-    return _download(call, call.hub.keep(_zip(files)), "zip")
+    return _download(call, call.hub.keep(zipped(files)), "zip")
 
 
 @route("GET", _A + "/jobs/{job_id}/logs", _READ)
@@ -215,7 +215,7 @@ def _download(call: Call, digest: str, kind: str) -> Reply:
     return Reply(status=302, headers={"Location": f"{call.hub.url}/_blobs/{digest}.{kind}"})
 
 
-def _zip(files: dict[str, Path]) -> bytes:
+def zipped(files: dict[str, Path]) -> bytes:
     """The same bytes for the same files: entries carry no time."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -232,7 +232,7 @@ def _artifacts(call: Call, run_id: int) -> list[Doc]:
         key = f"{run_id}/{path.name}"
         doc = call.hub.state.get("artifact_name", call.repo, key)
         if doc is None:
-            packed = _zip({str(one.relative_to(path)): one for one in sorted(path.rglob("*")) if one.is_file()})
+            packed = zipped({str(one.relative_to(path)): one for one in sorted(path.rglob("*")) if one.is_file()})
             doc = {
                 "id": call.hub.state.next("id"),
                 "run_id": run_id,

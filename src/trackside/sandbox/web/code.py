@@ -54,7 +54,7 @@ def home(ask: Ask) -> Page:
         "readme": bare.blob(readme.sha).decode("utf-8", "replace") if readme else None,
         "branches": branches(ask),
         "pulls": conversation.listed(ask.hub, ask.repo, "open"),
-        "issues": conversation.issues_listed(ask.hub, ask.repo, "open"),
+        "issues": conversation.issues_listed(ask.hub, ask.repo, "all")[:5],
         "latest": releases.latest(ask),
         "stages": releases.held(bare),
         "news": story.told(ask)[-8:][::-1],

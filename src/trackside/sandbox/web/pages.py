@@ -41,6 +41,7 @@ TABLE = [
         _R + "/actions/runs/{run:int}": runs.run,
         _R + "/actions/runs/{run:int}/attempts/{attempt:int}": runs.run,
         _R + "/actions/runs/{run:int}/job/{job:int}": runs.job,
+        _R + "/actions/runs/{run:int}/artifacts/{name}": runs.artifact,
     }.items()
 ]
 """Every page; `server.py` keeps git and `releases/download` for itself."""

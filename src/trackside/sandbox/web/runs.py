@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from trackside.sandbox.actions import workflow
+from trackside.sandbox.rest.workflow_runs import zipped
 from trackside.sandbox.state import Doc
 from trackside.sandbox.web import logs
-from trackside.sandbox.web.site import Ask, Page, missing, writes
+from trackside.sandbox.web.site import Ask, Page, Raw, missing, writes
 
 MAX_LOG = 20_000_000
 """Bytes read from the end of a log."""
@@ -95,6 +96,16 @@ def run(ask: Ask) -> Page:
         "trouble": _read(ask, Path("runs") / str(doc["id"]) / "error.txt"),
     }
     return Page(template="run.html.j2", title=f"{doc['display_title']} · {ask.repo}", data=data, tab="actions")
+
+
+def artifact(ask: Ask) -> Raw:
+    """What a run kept under a name, as an archive."""
+    doc = ask.doc("run", "run")
+    if ask.params["name"] not in [one["name"] for one in _artifacts(ask, doc)]:
+        raise missing()
+    root = ask.hub.state.root / "runs" / str(doc["id"]) / "artifacts" / ask.params["name"]
+    files = {str(one.relative_to(root)): one for one in sorted(root.rglob("*")) if one.is_file()}
+    return Raw(data=zipped(files), media_type="application/zip")
 
 
 def job(ask: Ask) -> Page:

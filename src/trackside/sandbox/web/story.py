@@ -179,11 +179,11 @@ def _runs(ask: Ask) -> Iterator[Entry]:
     for run in ask.hub.state.list("run", ask.repo):
         if run["event"] not in ("schedule", "workflow_dispatch"):
             continue
-        did = "had the schedule start" if run["event"] == "schedule" else "started"
+        who, did = ("", "The schedule started") if run["event"] == "schedule" else (run["actor"], "started")
         title, name = run["display_title"], run["workflow_name"]
         note = str(run["conclusion"] or run["status"])
         yield Entry(
-            at=run["created_at"], kind="run", who=run["actor"], did=did, title=title,
+            at=run["created_at"], kind="run", who=who, did=did, title=title,
             page=f"{_base(ask)}/actions/runs/{run['id']}", note=note if title == name else f"{name}, {note}",
             order=run["id"],
         )  # fmt: skip
