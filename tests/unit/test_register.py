@@ -9,26 +9,30 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from plan_samples import FILES
-from registry_world import Trained
+from registry_world import POLICY, Trained
 
-from conftest import ENV
+from conftest import ENV, user
 from sweeps import KILL, broken, cases, noted
 from trackside.documents.codec import load
+from trackside.documents.profile import Profile
 from trackside.documents.result import Result
 from trackside.documents.run import Artifact, Dependency, Metric, Run
-from trackside.errors import ConfigError, Refused, TracksideError
+from trackside.errors import ConfigError, NotFound, Refused, TracksideError
 from trackside.event.model import PushEvent
 from trackside.forge.github import GithubForge
+from trackside.forge.operations import CreateTag
 from trackside.plan.objects import read_commit
 from trackside.plan.resolve import Job, resolve
 from trackside.registry import read
 from trackside.registry.decide import version_of
+from trackside.registry.tags import message, stage_tag
 from trackside.sandbox.actions.dispatcher import Dispatcher
 from trackside.sandbox.server import Sandbox
 from trackside.system.process import Processes
@@ -350,6 +354,100 @@ def test_two_merges_at_once_get_a_version_each(place: Trained) -> None:
         assert commits[1] in {one.commit for one in records}
     print(f"{rounds} rounds of two merges, {both} with a version each")
     assert both >= 1
+
+
+DRIFT = """\
+    drift:
+      reference: data/reference.csv
+      current: "data/*.csv"
+      features: [distance, carrier]
+      prediction: score
+      label: late
+"""
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_drift_profile_is_made_of_the_runs_own_reference(place: Trained) -> None:
+    place.policy = POLICY + DRIFT
+    rows = [f"{100 + n},{'AB'[n % 2]},{n % 10 / 10},{n % 3 % 2}" for n in range(400)]
+    table = ("distance,carrier,score,late\n" + "\n".join(rows) + "\n").encode()
+    commit = place.start()
+    used = Dependency(path="data/reference.csv", kind="data", digest=place.store(table), size=len(table))
+    place.trained(commit, dependencies=[used])
+    result = place.register(place.pushed(commit))
+    (record,) = place.records()
+    profile = load(Profile, place.asset("drift-profile.json", record.release_id))
+    assert (profile.model, profile.rows, profile.source, profile.digest) == ("delay", 400, used.path, used.digest)
+    assert {one.name: one.role for one in profile.columns} == {
+        "distance": "feature", "carrier": "feature", "score": "prediction", "late": "label",
+    }  # fmt: skip
+    writes = [one for one in place.sandbox.calls if one.method != "GET" and place.repo in one.path]
+    print(f"{result.api_calls} API calls")
+    assert result.api_calls <= 60
+    assert len(writes) > 0
+
+
+def says(place: Trained, number: int, text: str, login: str = "carol") -> str:
+    """A comment of a maintainer; its number."""
+    place.sandbox.hub.set_role(place.repo, "carol", "maintain")
+    return str(place.sandbox.hub.add_comment(place.repo, number, text, user(login))["id"])
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_release_command_is_read_again(place: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry_world.NOW", datetime.now(UTC))
+    first = place.start()
+    place.trained(first)
+    place.register(place.pushed(first))
+    number, commit = place.merge("better", NEW_LR)
+    place.trained(commit, b"better")
+    refusals = {
+        "/release minor": ("ada", "permission_missing"),
+        "/help": ("carol", "identity_mismatch"),
+        "some words": ("carol", None),
+    }
+    for text, (login, code) in refusals.items():
+        comment = says(place, number, text, login)
+        event = place.asked(task="register", commit=commit, bump="major", comment=comment)
+        with pytest.raises(Refused) as caught:
+            place.register(event)
+        assert code in (None, caught.value.reason_code), text
+    with pytest.raises(Refused) as caught:  # another commit than the pull request brought
+        place.register(place.asked(task="register", commit=first, comment=says(place, number, "/release minor")))
+    assert caught.value.reason_code == "identity_mismatch"
+    assert len(place.tags()) == 1
+    asked = says(place, number, "/release minor")
+    done = place.register(place.asked(task="register", commit=commit, bump="major", comment=asked))
+    assert done.values["released"][0]["version"] == "1.1.0"  # the comment's word, not the dispatch's
+
+
+@pytest.mark.usefixtures("quick")
+def test_who_is_in_a_stage_is_read_of_the_tags(place: Trained) -> None:
+    commits = [place.start(), place.change(0.2)]
+    for index, commit in enumerate(commits):
+        place.trained(commit, f"weights {index}".encode())
+        place.register(place.pushed(commit))
+    steps = [("staging", 0), ("prod", 0), ("staging", 1), ("prod", 1), ("prod", 0)]
+    with place.forge() as forge:
+        for counter, (stage, index) in enumerate(steps, 1):
+            text = message("m", {"Version": f"1.0.{index}"} if counter % 2 else {})  # every other one as GTO writes it
+            name = stage_tag("delay", stage, counter)
+            (made,) = forge.apply([CreateTag(name=name, commit=commits[index], message=text)])
+            assert made.outcome == "created", made
+        before = forge.calls
+        state = read.state(forge, "delay")
+        assert forge.calls - before <= 10
+        assert [str(one) for one in state.versions("delay")] == ["1.0.0", "1.0.1"]
+        assert str(state.holder("delay", "prod")) == "1.0.0"
+        assert str(state.previous_holder("delay", "prod")) == "1.0.1"
+        assert str(state.holder("delay", "staging")) == "1.0.1"
+        assert state.next_counter("delay") == 6
+        assert str(read.need(forge, "delay").version) == "1.0.1"
+        assert read.find(forge, "delay", "1.0.0") is not None
+        assert read.find(forge, "delay", "9.9.9") is None
+        assert read.find(forge, "../delay") is None
+        with pytest.raises(NotFound):
+            read.need(forge, "other")
 
 
 @pytest.mark.usefixtures("quick")
