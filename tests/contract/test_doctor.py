@@ -18,11 +18,12 @@ from conftest import ENV, user
 from sandbox_client import StillClock
 from trackside.adopt.init import shipped_workflow, workflow_names
 from trackside.app import Context
-from trackside.doctor.examine import doctor
+from trackside.doctor.examine import PUBLIC_API, Access, _access, _origin, doctor
 from trackside.doctor.table import CHECKS
 from trackside.errors import ConfigError, ForgeError
 from trackside.sandbox.server import Sandbox
 from trackside.system.clock import SystemClock, rfc3339
+from trackside.system.process import Processes
 
 POLICY = """\
 version: 1
@@ -555,3 +556,57 @@ def test_the_table_for_people(patient: Patient, tmp_path: Path) -> None:
     assert "fix: trackside init" in done.stdout
     assert "\n1 error, 2 warning, 0 unknown, " in done.stdout
     assert "token-acme" not in done.stdout + done.stderr
+
+
+def test_a_token_is_not_sent_where_a_clone_came_from(patient: Patient) -> None:
+    """An origin elsewhere gets no token of GitHub's, unless its host is named by the person."""
+    host = patient.sandbox.url.removeprefix("http://")
+    url = f"{patient.sandbox.url}/{patient.repo}.git"
+    subprocess.run(["git", "-C", patient.root, "remote", "add", "origin", url], check=True)
+    out = io.StringIO()
+    env = {**ENV, "GITHUB_TOKEN": "token-acme"}
+    doctor(Context(env=env, out=out, json=True), patient.root, repository="", offline=False, clock=patient.clock)
+    row = next(one for one in json.loads(out.getvalue())["findings"] if one["check"] == "token.valid")
+    assert row["level"] == "unknown"
+    assert f"the clone's origin is at {host}" in row["what"]
+    assert patient.sandbox.calls == []
+    public = ("github.com", "a/b")
+    other = ("git.acme.test", "a/b")
+    cases: list[tuple[dict[str, str], str, tuple[str, str], Access | str]] = [
+        ({"GITHUB_TOKEN": "t"}, "", public, Access(repository="a/b", token="t", api="https://api.github.com")),
+        ({"GH_TOKEN": "g", "GITHUB_TOKEN": "t"}, "c/d", public, Access(repository="c/d", token="g", api=PUBLIC_API)),
+        ({"GITHUB_TOKEN": "t"}, "", other, "git.acme.test"),
+        ({"GITHUB_TOKEN": "t", "GH_HOST": "git.acme.test"}, "", other,
+         Access(repository="a/b", token="t", api="https://git.acme.test/api/v3")),
+        ({"GITHUB_TOKEN": "t", "GH_ENTERPRISE_TOKEN": "e", "GH_HOST": "git.acme.test"}, "", other,
+         Access(repository="a/b", token="e", api="https://git.acme.test/api/v3")),
+        ({"GITHUB_TOKEN": "t"}, "c/d", other, Access(repository="c/d", token="t", api=PUBLIC_API)),
+        ({"GITHUB_TOKEN": "t", "GITHUB_REPOSITORY": "x/y"}, "", ("", ""),
+         Access(repository="x/y", token="t", api=PUBLIC_API)),
+        ({"GITHUB_TOKEN": "t"}, "", ("", ""), "no origin"),
+        ({}, "a/b", public, "there is no token"),
+    ]  # fmt: skip
+    for given, repository, origin, expected in cases:
+        found = _access(given, repository, origin)
+        assert expected in found if isinstance(expected, str) else found == expected, (given, found)
+    print(f"{len(cases)} origins")
+
+
+ORIGINS = {
+    "https://github.com/a/b.git": ("github.com", "a/b"),
+    "https://user:word@github.com/a/b": ("github.com", "a/b"),
+    "git@github.com:a/b.git": ("github.com", "a/b"),
+    "ssh://git@git.acme.test/a/b.git": ("git.acme.test", "a/b"),
+    "https://github.com.evil.test/a/b": ("github.com.evil.test", "a/b"),
+    "/srv/git/b.git": ("", ""),
+    "https://github.com/a": ("", ""),
+}
+
+
+def test_origins(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    assert _origin(tmp_path, Processes(ENV)) == ("", "")
+    subprocess.run(["git", "-C", tmp_path, "remote", "add", "origin", "x"], check=True)
+    for url, expected in ORIGINS.items():
+        subprocess.run(["git", "-C", tmp_path, "remote", "set-url", "origin", url], check=True)
+        assert _origin(tmp_path, Processes(ENV)) == expected, url

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trackside.app import Context
@@ -15,7 +17,7 @@ from trackside.errors import ConfigError, Forbidden, ForgeError, NotFound, ToolE
 from trackside.system.clock import Clock, SystemClock
 from trackside.system.process import Processes
 
-PUBLIC_API = "https://api.github.com"
+PUBLIC, PUBLIC_API = "github.com", "https://api.github.com"
 _ORIGIN = re.compile(
     r"^(?:https?://(?:[^/@]+@)?|ssh://git@|git@)(?P<host>[^/:]+(?::\d+)?)[/:](?P<name>[^/]+/[^/]+?)(?:\.git)?/?$"
 )
@@ -55,31 +57,23 @@ def _place(
 ) -> tuple[Place, tuple[Finding, ...]]:
     """What is looked at, and what the token's first request tells."""
     here = (root / CONFIG_FILE).is_file() or (root / ".github/workflows").is_dir() or (root / "dvc.yaml").is_file()
-    token = context.env.get("GH_TOKEN") or context.env.get("GITHUB_TOKEN") or ""
-    base = Place(root=root, here=here, processes=_processes(context), clock=clock, env=context.env, offline=offline)
-    name, api = (repository, PUBLIC_API) if repository else _origin(root, base.processes)
-    api = context.env.get("GITHUB_API_URL") or api
-    if offline or not token or not name:
+    base = Place(root=root, here=here, processes=context.processes, clock=clock, env=context.env, offline=offline)
+    access = "--offline" if offline else _access(context.env, repository, _origin(root, base.processes))
+    if isinstance(access, str):
         if not here:
             raise ConfigError(
                 "there is nothing to look at here",
-                why="this folder has no trackside.yaml, and GitHub is not asked without a token and a repository",
+                why=f"this folder has no trackside.yaml, and GitHub is not asked: {access}",
                 remedy="go to a clone, or: GITHUB_TOKEN=… trackside doctor --repository owner/name",
                 link="quickstart.md",
             )
-        why = "--offline" if offline else "there is no token" if not token else "the clone has no remote on GitHub"
-        level: tuple[Finding, ...] = (
-            () if offline else (found("token.valid", "unknown", f"GitHub was not asked: {why}"),)
-        )
-        return base, level
-    context.commands.mask(token)
-    forge = DoctorForge(name, token, api, clock)
-    return _with_forge(base, forge, name, here)
+        return base, () if offline else (found("token.valid", "unknown", f"GitHub was not asked: {access}"),)
+    context.commands.mask(access.token)
+    forge = DoctorForge(access.repository, access.token, access.api, clock)
+    return _with_forge(base, forge, access.repository, here)
 
 
 def _with_forge(base: Place, forge: DoctorForge, name: str, here: bool) -> tuple[Place, tuple[Finding, ...]]:
-    from dataclasses import replace
-
     try:
         facts = forge.repository_facts()
     except Forbidden as error:
@@ -104,21 +98,40 @@ def _with_forge(base: Place, forge: DoctorForge, name: str, here: bool) -> tuple
     return replace(base, forge=forge, facts=facts), tuple(said)
 
 
-def _processes(context: Context) -> Processes:
-    return context.processes
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """Which repository is asked where, with which token."""
+
+    repository: str
+    token: str
+    api: str
+
+
+def _access(env: Mapping[str, str], repository: str, origin: tuple[str, str]) -> Access | str:
+    """Or why GitHub is not asked. A clone's origin alone never decides where a token is sent."""
+    token = env.get("GH_TOKEN") or env.get("GITHUB_TOKEN") or ""
+    host, name = origin
+    api = env.get("GITHUB_API_URL", "")
+    own = env.get("GH_HOST", "")
+    if not api and own and own != PUBLIC:
+        api = f"https://{own}/api/v3"
+        token = env.get("GH_ENTERPRISE_TOKEN") or env.get("GITHUB_ENTERPRISE_TOKEN") or token
+    if not repository and not api and host not in ("", PUBLIC):
+        return f"the clone's origin is at {host}; name it with GH_HOST or GITHUB_API_URL if it is yours"
+    repository = repository or name or env.get("GITHUB_REPOSITORY", "")
+    if not repository:
+        return "the clone has no origin on GitHub"
+    return Access(repository=repository, token=token, api=api or PUBLIC_API) if token else "there is no token"
 
 
 def _origin(root: Path, processes: Processes) -> tuple[str, str]:
-    """`owner/name` and the API's address of the clone's `origin`; empty where it is elsewhere."""
+    """Host and `owner/name` of the clone's `origin`; empty where there is none."""
     try:
         done = processes.run(["git", "-C", root, "remote", "get-url", "origin"], check=False)
     except ToolError:
-        return "", PUBLIC_API
+        return "", ""
     match = _ORIGIN.match(done.text.strip())
-    if match is None:
-        return "", PUBLIC_API
-    host = match["host"]
-    return match["name"], PUBLIC_API if host in ("github.com", "www.github.com") else f"https://{host}/api/v3"
+    return (match["host"].removeprefix("www."), match["name"]) if match else ("", "")
 
 
 def document(place: Place, findings: tuple[Finding, ...]) -> dict[str, object]:
