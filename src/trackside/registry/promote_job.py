@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from trackside.command.evidence import Asked, lacking, permitted, read_again
 from trackside.command.table import needed
-from trackside.command.words import refused, reply
+from trackside.command.words import NOT, STARTED, refused, reply
 from trackside.config.load import load as load_config
 from trackside.config.model import CONFIG_FILE, Config, Model
 from trackside.documents.result import Result
 from trackside.errors import ConfigError, ForgeError, NotFound, Refused
 from trackside.forge.model import TagObject
-from trackside.forge.operations import Applied, Operation
+from trackside.forge.operations import Applied, Operation, React
 from trackside.forge.ports import Forge
 from trackside.registry.locks import LockPorts, claim, free, wanted
 from trackside.registry.promote import Change, Wish, change, done_before, target
@@ -227,7 +227,11 @@ def _told(work: Work, wish: Wish, made: Change, outcome: str) -> Result:
     if failed is not None:
         text = f"the tag `{made.name}` could not be made: {failed.reason_code}."
     if work.asked is not None:
-        work.apply(reply(work.asked.issue, work.asked.comment, work.asked.author, text))
+        asked, well = work.asked, failed is None
+        work.apply(
+            React(comment_id=asked.comment, content=STARTED if well else NOT, instead_of=NOT if well else STARTED),
+            reply(asked.issue, asked.comment, asked.author, text),
+        )
     done = "rolled_back" if wish.task == "rollback" else "promoted"
     return Result(
         command=wish.task,

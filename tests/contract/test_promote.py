@@ -1,0 +1,368 @@
+"""Promotion and rollback over real HTTP: order, default branch, locks, comments read again, faults at every call."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from conftest import bot_forge, user
+from sweeps import broken, cases
+from trackside.documents.result import Result
+from trackside.errors import TracksideError
+from trackside.forge.github import GithubForge
+from trackside.forge.operations import CreateTag
+from trackside.registry import read
+from trackside.registry.locks import lock_ref
+from trackside.registry.locks import read as read_lock
+from trackside.registry.promote_job import Dispatch, run_promotion
+from trackside.registry.tags import fold, message, trailers
+from trackside.sandbox.server import Sandbox
+from trackside.system.clock import SystemClock
+
+BOT = "github-actions[bot]"
+HELD = {"contents": "write", "issues": "write", "pull-requests": "write"}
+"""Those of the job in release.yml."""
+POLICY = b"version: 1\nmodels:\n  delay: {path: m}\n  fare: {path: n, promotion: [shadow, canary, prod]}\n"
+
+
+class Quick(SystemClock):
+    """Counts what it was asked to sleep."""
+
+    def __init__(self) -> None:
+        self.asked = 0.0
+
+    def monotonic(self) -> float:
+        return self.asked
+
+    def sleep(self, seconds: float) -> None:
+        self.asked += seconds
+
+
+@dataclass
+class Place:
+    """A repository with versions of `delay` on main, and one on a branch; `ada` maintains, `bob` writes."""
+
+    sandbox: Sandbox
+    repo: str
+    issue: int = 0
+    runs: int = 0
+    commits: dict[str, str] = field(default_factory=dict)
+
+    def forge(self, **more: Any) -> GithubForge:
+        return bot_forge(self.sandbox, self.repo, HELD, viewer=BOT, **more)
+
+    def commit(self, branch: str, files: dict[str, bytes]) -> str:
+        return self.sandbox.hub.commit_folder(self.repo, branch, dict(files), "change", user("ada"))
+
+    def version(self, number: str, branch: str = "main", model: str = "delay") -> str:
+        commit = self.commit(branch, {"m": number.encode()})
+        with self.forge() as forge:
+            text = message(f"{model} {number}", {"Run-Id": "r", "Statement-Sha256": "0" * 64})
+            (made,) = forge.apply([CreateTag(name=f"{model}@v{number}", commit=commit, message=text)])
+        assert made.outcome == "created", made
+        self.commits[number] = commit
+        return commit
+
+    def say(self, body: str, login: str = "ada") -> str:
+        return str(self.sandbox.hub.add_comment(self.repo, self.issue, body, user(login))["id"])
+
+    def dispatch(self, inputs: dict[str, str], actor: str = BOT, run: str = "") -> Dispatch:
+        self.runs += 0 if run else 1
+        return Dispatch(
+            inputs=inputs, actor=actor, run=run or str(self.runs), url="https://x.test/run", now=datetime.now(UTC)
+        )
+
+    def run(self, dispatch: Dispatch, forge: GithubForge | None = None) -> Result:
+        with forge or self.forge() as used:
+            return run_promotion(dispatch, used)[0]
+
+    def ask(self, body: str, login: str = "ada", **inputs: str) -> Result:
+        """A comment, passed on by the gate."""
+        task = body[1:].split(" ")[0]
+        return self.run(self.dispatch({"task": task, "comment": self.say(body, login), **inputs}))
+
+    def tags(self, kind: str = "#") -> list[str]:
+        names = self.sandbox.hub.bare(self.repo).refs("refs/tags/")
+        return sorted(name.removeprefix("refs/tags/") for name in names if kind in name)
+
+    def holder(self, stage: str, model: str = "delay") -> str:
+        with self.forge() as forge:
+            return str(read.state(forge, model, (stage,)).holder(model, stage))
+
+    def replies(self) -> list[str]:
+        return [one["body"] for one in self.sandbox.state.list("comment", self.repo, user=BOT)]
+
+    def drop(self, names: list[str]) -> None:
+        for name in names:
+            self.sandbox.hub.bare(self.repo).git("update-ref", "-d", f"refs/tags/{name}")
+
+
+@pytest.fixture
+def place(sandbox: Sandbox, repo: str) -> Place:
+    made = Place(sandbox, repo)
+    sandbox.hub.set_role(repo, "ada", "maintain")
+    sandbox.hub.set_role(repo, "bob", "write")
+    made.commit("main", {"trackside.yaml": POLICY})
+    made.issue = int(sandbox.hub.open_issue(repo, title="Stages", body="", actor=user("ada"))["number"])
+    for number in ("1.0.0", "1.1.0"):
+        made.version(number)
+    return made
+
+
+def test_a_version_goes_through_the_stages_in_order(place: Place) -> None:
+    early = place.ask("/promote delay prod")
+    assert (early.decision, early.reason_code, early.values["exit-code"]) == ("refused", "stage_order", 3)
+    assert "/promote delay@v1.1.0 staging" in place.replies()[-1]
+    staged = place.ask("/promote delay staging")
+    assert (staged.decision, staged.reason_code) == ("done", "promoted"), staged
+    assert (staged.values["version"], staged.values["tag"]) == ("1.1.0", "delay#staging#1")
+    assert place.ask("/promote delay prod").values["tag"] == "delay#prod#2"
+    assert place.ask("/promote delay@v1.0.0 prod").reason_code == "stage_order"
+    assert place.ask("/promote delay@v1.0.0 staging").values["tag"] == "delay#staging#3"
+    assert place.ask("/promote delay@v1.0.0 prod").values["tag"] == "delay#prod#4"
+    assert (place.holder("staging"), place.holder("prod")) == ("1.0.0", "1.0.0")
+    again = place.ask("/promote delay@v1.1.0 prod")
+    assert again.values["tag"] == "delay#prod#5", "a version that has been in the stage before may come back"
+    assert "which v1.0.0 held" in place.replies()[-1]
+    assert place.tags() == ["delay#prod#2", "delay#prod#4", "delay#prod#5", "delay#staging#1", "delay#staging#3"]
+
+
+def test_the_tag_says_who_and_why_and_stands_at_the_versions_commit(place: Place) -> None:
+    place.ask("/promote delay@1.0.0 staging")
+    bare = place.sandbox.hub.bare(place.repo)
+    assert bare.git("rev-parse", "refs/tags/delay#staging#1^{commit}").text.strip() == place.commits["1.0.0"]
+    text = bare.git("cat-file", "-p", "refs/tags/delay#staging#1").text.partition("\n\n")[2]
+    found = trailers(text)
+    comment = place.sandbox.state.list("comment", place.repo)[0]["id"]
+    assert found == {"Version": "1.0.0", "Actor": "ada", "Comment": str(comment), "Run": "1"}
+    assert text.startswith("Give staging of delay to v1.0.0\n")
+
+
+def test_only_versions_of_the_default_branch_hold_a_stage(place: Place) -> None:
+    place.version("2.0.0", "side")
+    result = place.ask("/promote delay staging")
+    assert (result.decision, result.reason_code) == ("refused", "not_default_branch")
+    assert place.ask("/promote delay@v1.1.0 staging").decision == "done"
+    assert place.tags() == ["delay#staging#1"]
+
+
+def test_what_there_is_not_is_refused(place: Place) -> None:
+    for inputs, code in (
+        ({"model": "delay", "stage": "canary"}, "stage_unknown"),
+        ({"model": "dely", "stage": "prod"}, "model_unknown"),
+        ({"model": "delay", "stage": "staging", "version": "9.9.9"}, "version_unknown"),
+        ({"model": "delay", "stage": "staging", "version": "../x"}, "version_unknown"),
+        ({"model": "fare", "stage": "shadow"}, "version_unknown"),
+        ({"model": "delay", "stage": "prod", "task": "rollback"}, "no_previous_version"),
+    ):
+        result = place.run(place.dispatch({"task": "promote", **inputs}, "ada"))
+        assert (result.decision, result.reason_code) == ("refused", code), inputs
+    assert place.tags() == []
+    assert place.replies() == []
+
+
+def test_rollback_gives_the_stage_back_one_by_one(place: Place) -> None:
+    place.version("1.2.0")
+    for number in ("1.0.0", "1.1.0", "1.2.0"):
+        assert place.ask(f"/promote delay@v{number} staging").decision == "done"
+    commits = place.sandbox.hub.bare(place.repo).log("refs/heads/main")
+    first = place.ask("/rollback delay staging")
+    assert (first.reason_code, first.values["version"]) == ("rolled_back", "1.1.0")
+    assert place.ask("/rollback delay staging").values["version"] == "1.0.0"
+    last = place.ask("/rollback delay staging")
+    assert (last.decision, last.reason_code) == ("refused", "no_previous_version")
+    assert place.holder("staging") == "1.0.0"
+    assert place.ask("/promote delay@v1.2.0 staging").decision == "done"
+    assert place.ask("/rollback delay staging").values["version"] == "1.0.0", "not what was taken back before"
+    assert place.sandbox.hub.bare(place.repo).log("refs/heads/main") == commits, "nothing was built or committed"
+
+
+def test_stages_that_other_tools_assigned_count(place: Place) -> None:
+    """GTO's own tags have no trailers: the version is the one at the same commit."""
+    with place.forge() as forge:
+        forge.apply([CreateTag(name="delay#staging#1", commit=place.commits["1.0.0"], message="Assigning stage")])
+    assert place.ask("/promote delay@v1.0.0 prod").decision == "done"
+    assert place.ask("/promote delay@v1.1.0 staging").values["tag"] == "delay#staging#3"
+    assert place.ask("/rollback delay staging").values["version"] == "1.0.0"
+
+
+# Who asks
+
+
+def test_the_comment_is_read_again_and_nothing_else_is_believed(place: Place) -> None:
+    ran = 0
+
+    def refused(inputs: dict[str, str], code: str, actor: str = BOT) -> None:
+        nonlocal ran
+        result = place.run(place.dispatch(inputs, actor))
+        assert (result.decision, result.reason_code) == ("refused", code), result
+        ran += 1
+
+    hub = place.sandbox.hub
+    good = place.say("/promote delay staging")
+    refused({"task": "rollback", "comment": good}, "identity_mismatch")
+    refused({"task": "promote", "comment": "999999999"}, "comment_gone")
+    refused({"task": "promote", "comment": "1; id"}, "identity_mismatch")
+    refused({"task": "promote", "comment": place.say("/promote delay staging", "bob")}, "permission_missing")
+    refused({"task": "promote", "comment": place.say("/promote delay staging", "eve")}, "permission_missing")
+    refused({"task": "promote", "comment": place.say("/promote delay staging", BOT)}, "identity_mismatch")
+    refused({"task": "promote", "comment": place.say("looks good")}, "identity_mismatch")
+    edited = place.say("/promote delay@v1.0.0 staging")
+    doc = hub.comment(place.repo, int(edited)) | {"body": "/promote delay@v1.1.0 staging"}
+    later = (datetime.now(UTC) + timedelta(seconds=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    place.sandbox.state.put("comment", place.repo, edited, doc | {"updated_at": later})
+    refused({"task": "promote", "comment": edited}, "comment_edited")
+    old = place.say("/promote delay staging")
+    stamp = (datetime.now(UTC) - timedelta(hours=25)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    stale = hub.comment(place.repo, int(old)) | {"created_at": stamp, "updated_at": stamp}
+    place.sandbox.state.put("comment", place.repo, old, stale)
+    refused({"task": "promote", "comment": old}, "comment_old")
+    hub.set_role(place.repo, "ada", "write")  # between the gate and the job
+    refused({"task": "promote", "comment": good}, "permission_missing")
+    hub.set_role(place.repo, "ada", "maintain")
+    refused({"task": "promote", "model": "delay", "stage": "staging"}, "permission_missing")
+    refused({"task": "promote", "model": "delay", "stage": "staging"}, "permission_missing", "bob")
+    assert place.tags() == []
+    forged = place.run(
+        place.dispatch({"task": "promote", "comment": good, "model": "fare", "stage": "prod", "version": "9.0.0"})
+    )
+    assert forged.values["tag"] == "delay#staging#1", "arguments come from the comment itself"
+    by_hand = place.run(place.dispatch({"task": "promote", "model": "delay", "stage": "prod", "reason": "Go"}, "ada"))
+    assert by_hand.decision == "done"
+    print(f"{ran} refusals")
+    assert ran == 12
+
+
+def test_a_comment_is_followed_once_however_often_it_is_passed_on(place: Place) -> None:
+    for number in ("1.0.0", "1.1.0"):
+        place.ask(f"/promote delay@v{number} staging")
+    comment = place.say("/rollback delay staging")
+    for _ in range(3):
+        result = place.run(place.dispatch({"task": "rollback", "comment": comment}))
+        assert (result.decision, result.values["version"]) == ("done", "1.0.0")
+    assert len(place.tags()) == 3
+    assert len([one for one in place.replies() if f"comment={comment}" in one]) == 1
+    by_hand = place.dispatch({"task": "promote", "model": "delay", "stage": "staging"}, "ada", run="77")
+    for _ in range(2):
+        assert place.run(by_hand).values["tag"] == "delay#staging#4"
+
+
+# At once
+
+
+def test_two_at_once_one_wins_and_the_other_is_told_who_is_at_it(place: Place) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+    forge = place.forge()
+    send = forge.client._send
+
+    def slow(method: str, path: str, *rest: Any) -> Any:
+        if method == "POST" and path.endswith("/git/tags"):
+            inside.set()
+            assert go_on.wait(30)
+        return send(method, path, *rest)
+
+    forge.client._send = slow
+    first: list[Result] = []
+    comment = place.say("/promote delay@v1.1.0 staging")
+    dispatch = place.dispatch({"task": "promote", "comment": comment})
+    thread = threading.Thread(target=lambda: first.append(place.run(dispatch, forge)))
+    thread.start()
+    assert inside.wait(30)
+    place.sandbox.hub.set_role(place.repo, "mia", "maintain")
+    second = place.ask("/promote delay@v1.0.0 staging", "mia")
+    other = place.run(place.dispatch({"task": "promote", "model": "delay", "stage": "prod"}, "mia"))
+    go_on.set()
+    thread.join(30)
+    assert (second.decision, second.reason_code) == ("refused", "lock_held")
+    assert "is being changed by ada since" in second.message
+    assert "promote delay 1.1.0" in place.replies()[-2] + place.replies()[-1]
+    assert other.reason_code == "stage_order", "another stage has a lock of its own"
+    assert first[0].decision == "done"
+    assert place.tags() == ["delay#staging#1"]
+    assert place.holder("staging") == "1.1.0"
+
+
+def test_races_leave_one_tag_for_each_that_was_told_so(place: Place) -> None:
+    rounds, people = 6, 4
+    refused = done = 0
+    for _ in range(rounds):
+        before = len(place.tags())
+        results: list[Result] = []
+        gate = threading.Barrier(people)
+        dispatches = [
+            place.dispatch({"task": "promote", "comment": place.say(f"/promote delay@v1.{index % 2}.0 staging")})
+            for index in range(people)
+        ]
+
+        def work(dispatch: Dispatch, gate: threading.Barrier = gate, results: list[Result] = results) -> None:
+            gate.wait()
+            results.append(place.run(dispatch, place.forge(clock=Quick())))
+
+        threads = [threading.Thread(target=work, args=(one,)) for one in dispatches]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert len(results) == people
+        assert {one.reason_code for one in results} <= {"promoted", "lock_held"}
+        tags = {one.values["tag"] for one in results if one.decision == "done"} - {""}
+        assert len(place.tags()) - before == len(tags)
+        done += sum(one.decision == "done" for one in results)
+        refused += sum(one.decision == "refused" for one in results)
+    print(f"{rounds} rounds of {people}: {done} done, {refused} refused")
+    assert done >= rounds
+    counters = [int(one.rpartition("#")[2]) for one in place.tags()]
+    assert len(set(counters)) == len(counters)
+    with place.forge() as forge:
+        lock = read_lock(forge, forge.ref(lock_ref("delay", "staging")) or "")
+    assert lock is not None
+    assert lock.state == "free"
+
+
+def test_any_fault_at_any_call_and_a_re_run_end_alike(place: Place) -> None:
+    """The fault-free end: one tag, one reply, the lock free."""
+    ran = 0
+    assert place.ask("/promote delay@v1.0.0 staging").decision == "done"
+    base = place.tags()
+
+    def end() -> Any:
+        with place.forge() as forge:
+            lock = read_lock(forge, forge.ref(lock_ref("delay", "staging")) or "")
+            state = fold(forge.tags("delay"))
+        assert lock is not None
+        return [one.name for one in state.history("delay", "staging")], lock.state, place.holder("staging")
+
+    def start() -> Dispatch:
+        place.drop([one for one in place.tags() if one not in base])
+        return place.dispatch({"task": "promote", "comment": place.say("/promote delay@v1.1.0 staging")})
+
+    dispatch = start()
+    with place.forge() as forge:
+        place.run(dispatch, forge)
+        calls = forge.calls
+    wanted = end()
+    for case in cases(calls):
+        dispatch = start()
+
+        def work(forge: GithubForge, dispatch: Dispatch = dispatch) -> None:
+            try:
+                run_promotion(dispatch, forge)
+            except TracksideError:
+                return
+
+        with place.forge(clock=Quick()) as forge:
+            broken(case, place.sandbox, forge, work)
+        result = place.run(dispatch, place.forge(clock=Quick()))
+        assert (result.decision, result.reason_code) == ("done", "promoted"), (case, result)
+        assert end() == wanted, case
+        answers = [one for one in place.replies() if f"comment={dispatch.inputs['comment']} " in one]
+        assert len(answers) == 1, case
+        assert "holds `staging`" in answers[0], case
+        ran += 1
+    print(f"{calls} API calls, {ran} faults")
+    assert calls <= 60
+    assert ran >= 80
