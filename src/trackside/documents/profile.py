@@ -9,8 +9,10 @@ from trackside.documents.run import Part
 
 
 class Column(Part, frozen=True, kw_only=True):
-    """One column. Numbers: `edges` (k+1, rising) and `counts` (k) of bins that hold every finite value; categories:
-    `levels` with counts, and `rest` for all others. `missing` and `infinite` are not in the counts.
+    """One column. Numbers: `edges` (k+1, rising) and `counts` (k) of bins that hold every finite value; a bin is
+    `(edges[i], edges[i + 1]]`. Categories: `levels` with counts (those of few rows as `~` and a digest), and `rest` for
+    all others. `missing` and `infinite` are not in the counts, `count` is of all rows. `distinct` is -1 where there are
+    too many values to count.
     """
 
     name: str

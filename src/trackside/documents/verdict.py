@@ -14,8 +14,8 @@ Heading = Literal["data_quality", "features", "prediction", "target", "performan
 class Test(Part, frozen=True, kw_only=True):
     """One test of one column. `effect` in the unit of `test`, with its interval; `threshold` is the least that matters.
 
-    `p_value` is as computed, `q_value` after Benjamini-Hochberg over the columns. `extra` are figures that are shown
-    and not judged; `column` is the metric's name under `performance`.
+    `p_value` is of an effect no larger than `threshold`, `q_value` after Benjamini-Hochberg over the columns. `extra`
+    are figures that are shown and not judged; `column` is the metric's name under `performance`.
     """
 
     heading: Heading

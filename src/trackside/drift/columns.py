@@ -26,7 +26,9 @@ SAMPLE = 200_000
 LEVELS = 1000
 """Levels kept of a category, the most frequent ones."""
 LEAST_COUNT = 5
-"""Rarer levels are counted together: they say nothing, and a profile should not name single rows."""
+"""Rarer levels go by a digest: a profile is published, and should not name single rows. They are still told apart,
+since leaving out what is rare by chance would make every current table look different.
+"""
 TRACKED = 50_000
 """Levels held while counting; beyond, the rarest are given up."""
 NAME = 120
@@ -138,7 +140,10 @@ class Observed:
                 continue
             name = level(value)
             if self.known is not None and name not in self.known:
-                self.unknown += count
+                if (hidden := digest_name(value)) in self.known:
+                    name = hidden
+                else:
+                    self.unknown += count
             self.levels[name] = self.levels.get(name, 0) + count
         if len(self.levels) > TRACKED:
             kept = sorted(self.levels.items(), key=lambda one: (-one[1], one[0]))[: TRACKED // 2]
@@ -146,9 +151,9 @@ class Observed:
             self.levels = dict(kept)
 
     def column(self, name: str, role: Literal["feature", "prediction", "label"], distinct: int = 0) -> Column:
-        """As the document has it: levels by count, rare ones together."""
+        """As the document has it: the most frequent levels, rare ones by a digest."""
         levels = sorted(self.levels.items(), key=lambda one: (-one[1], one[0]))
-        kept = {key: count for key, count in levels[:LEVELS] if count >= LEAST_COUNT}
+        kept = {key if count >= LEAST_COUNT else digest_name(key): count for key, count in levels[:LEVELS]}
         counted = sum(self.levels.values()) + self.given_up
         number = self.kind == "number" and self.finite > 0
         return Column(
@@ -179,6 +184,11 @@ def level(value: str) -> str:
     if len(value) <= NAME:
         return value
     return f"{value[: NAME - 20]}…{hashlib.sha256(value.encode('utf-8', 'replace')).hexdigest()[:16]}"
+
+
+def digest_name(value: str) -> str:
+    """What a rare level goes by."""
+    return "~" + hashlib.sha256(level(value).encode("utf-8", "replace")).hexdigest()[:10]
 
 
 def numbers(array: Any) -> tuple[Floats, int]:

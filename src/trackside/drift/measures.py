@@ -6,7 +6,7 @@ Both samples are random: a profile is a sample too. Intervals are two-sided at `
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
@@ -22,12 +22,16 @@ DECILES = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """An effect with its interval; `extra` are further figures by name, shown and not judged."""
+    """An effect with its interval; `extra` are further figures by name, shown and not judged.
+
+    `beyond(least)` is the p-value of the hypothesis that the true effect is no larger than `least` (Murphy & Myors
+    1999): with 0 it is the usual test of no difference. It is for effects above 0, or of either sign by their size.
+    """
 
     effect: float
     low: float
     high: float
-    p_value: float
+    beyond: Callable[[float], float]
     extra: dict[str, float] = field(default_factory=dict)
 
 
@@ -64,7 +68,7 @@ def kolmogorov_smirnov(reference: Column, seen: Observed, level: float) -> Found
         effect=apart,
         low=max(0.0, apart - reach),
         high=min(1.0, apart + reach + hidden),
-        p_value=float(kolmogorov(apart / root)),
+        beyond=lambda least: float(kolmogorov(max(0.0, apart - least) / root)),
         extra={name: value for name, value in extra.items() if math.isfinite(value)},
     )
 
@@ -107,6 +111,11 @@ def stability(reference: Column, seen: Observed) -> float:
     return float(((q - p) * np.log(q / p)).sum())
 
 
+def unseen(reference: Column) -> int:
+    """Rows of the reference for levels that its like would leave unseen: the rest, and singles (Good 1953)."""
+    return reference.rest + sum(count == 1 for count in reference.levels.values())
+
+
 def counts_by_level(reference: Column, seen: Observed) -> tuple[list[str], Floats, Floats]:
     """Levels of the reference and, last and named "", all others; counts of both sides, shape (k,)."""
     names = list(reference.levels)
@@ -136,13 +145,11 @@ def chi_square(reference: Column, seen: Observed, level: float) -> Found:
     has one. Unlike Cramér's V, w does not depend on the samples' sizes; of equal ones it is 2 V. `moved` is the share
     of rows that would have to change their level, less what chance adds.
     """
-    from scipy.special import chdtrc
-
     _, every_before, every_now = counts_by_level(reference, seen)
-    if not every_before[-1]:  # levels that the reference lacks are judged by a test of their own
-        every_before, every_now = every_before[:-1], every_now[:-1]
+    # More new levels than the reference's like would have are judged by a test of their own.
+    every_now[-1] = min(every_now[-1], math.ceil(unseen(reference) / every_before.sum() * seen.finite))
     if not every_now.sum():
-        return Found(effect=0.0, low=0.0, high=0.0, p_value=1.0)
+        return Found(effect=0.0, low=0.0, high=0.0, beyond=lambda _: 1.0)
     before, now = pooled(every_before, every_now)
     n, m = float(before.sum()), float(now.sum())
     share = n * m / (n + m)
@@ -154,13 +161,13 @@ def chi_square(reference: Column, seen: Observed, level: float) -> Found:
     chance = float(np.sqrt(2 / math.pi * together * (1 - together) / share).sum()) / 2
     extra = {"total_variation": half, "moved": max(0.0, half - chance)}
     if freedom < 1:
-        return Found(effect=0.0, low=0.0, high=1.0, p_value=1.0, extra=extra)
+        return Found(effect=0.0, low=0.0, high=1.0, beyond=lambda _: 1.0, extra=extra)
     low, high = non_centrality(statistic, freedom, level)
     return Found(
         effect=math.sqrt(max(0.0, statistic - freedom) / share),
         low=math.sqrt(low / share),
         high=math.sqrt(high / share),
-        p_value=float(chdtrc(freedom, statistic)),
+        beyond=lambda least: upper_tail(statistic, freedom, share * least * least),
         extra={**extra, "cramers_v": math.sqrt(statistic / (n + m))},
     )
 
@@ -183,21 +190,45 @@ def non_centrality(statistic: float, freedom: int, level: float) -> tuple[float,
     return bounds[0], bounds[1]
 
 
+def upper_tail(statistic: float, freedom: int, center: float) -> float:
+    """P(X ≥ statistic) for a χ² variable with a non-centrality; above 10,000 as for its interval."""
+    from scipy.special import chdtrc, chndtr
+
+    if center <= 0:
+        return float(chdtrc(freedom, statistic))
+    if statistic > 10_000:
+        return _normal_tail(math.sqrt(statistic) - math.sqrt(center + freedom))
+    return max(0.0, 1.0 - float(chndtr(statistic, freedom, center)))
+
+
+def _normal_tail(z: float) -> float:
+    return math.erfc(z / math.sqrt(2)) / 2
+
+
 def proportions(before: int, n: int, now: int, m: int, level: float) -> Found:
     """Difference of two shares, `now / m - before / n`, with Newcombe's score interval (1998, method 10).
 
-    The p-value is that of the pooled test of equal shares.
+    With `least` 0 the p-value is that of the pooled test of equal shares; above, one-sided by Agresti & Caffo's (2000)
+    standard error, which adds a success and a failure to each side.
     """
     p, q = before / n, now / m
     low_p, high_p = wilson(before, n, level)
     low_q, high_q = wilson(now, m, level)
     together = (before + now) / (n + m)
     error = math.sqrt(together * (1 - together) * (1 / n + 1 / m))
+    a, b = (before + 1) / (n + 2), (now + 1) / (m + 2)
+    wide = math.sqrt(a * (1 - a) / (n + 2) + b * (1 - b) / (m + 2))
+
+    def beyond(least: float) -> float:
+        if least <= 0:
+            return 2 * _normal_tail(abs(q - p) / error) if error else 1.0
+        return _normal_tail((abs(b - a) - least) / wide)
+
     return Found(
         effect=q - p,
         low=q - p - math.hypot(q - low_q, high_p - p),
         high=q - p + math.hypot(high_q - q, p - low_p),
-        p_value=math.erfc(abs(q - p) / error / math.sqrt(2)) if error else 1.0,
+        beyond=beyond,
         extra={"before": p, "now": q},
     )
 
@@ -212,15 +243,20 @@ def wilson(count: int, rows: int, level: float) -> tuple[float, float]:
 
 
 def difference(before: float, before_error: float, now: float, now_error: float, level: float) -> Found:
-    """Difference of two independent estimates that are normal; p-value of the two-sided test."""
+    """Difference of two independent estimates that are normal."""
     z, error = NormalDist().inv_cdf((1 + level) / 2), math.hypot(before_error, now_error)
     delta = now - before
-    p_value = math.erfc(abs(delta) / error / math.sqrt(2)) if error else float(delta == 0)
+
+    def beyond(least: float) -> float:
+        if not error:
+            return float(abs(delta) <= least)
+        return min(1.0, (2 if least <= 0 else 1) * _normal_tail((abs(delta) - max(0.0, least)) / error))
+
     return Found(
         effect=delta,
         low=delta - z * error,
         high=delta + z * error,
-        p_value=p_value,
+        beyond=beyond,
         extra={"before": before, "now": now},
     )
 

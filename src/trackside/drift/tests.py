@@ -9,7 +9,7 @@ from typing import Literal
 from trackside.documents.profile import Column
 from trackside.documents.verdict import Heading
 from trackside.drift import measures
-from trackside.drift.columns import Observed
+from trackside.drift.columns import LEAST_COUNT, Observed
 from trackside.drift.measures import Found
 
 Test = Callable[[Column, Observed, float], "Found | None"]
@@ -51,7 +51,7 @@ def _new_levels(reference: Column, seen: Observed, level: float) -> Found | None
     known = sum(reference.levels.values()) + reference.rest
     if not known or not seen.finite or _unique(reference):
         return None
-    return measures.proportions(reference.rest, known, seen.unknown, seen.finite, level)
+    return measures.proportions(measures.unseen(reference), known, seen.unknown, seen.finite, level)
 
 
 def _numbers(reference: Column, seen: Observed, level: float) -> Found | None:
@@ -65,7 +65,8 @@ def _categories(reference: Column, seen: Observed, level: float) -> Found | None
 
 def _unique(reference: Column) -> bool:
     """Names and ids: most values are rare, so that new ones are no news."""
-    return reference.rest > sum(reference.levels.values())
+    rare = reference.rest + sum(count for count in reference.levels.values() if count < LEAST_COUNT)
+    return 2 * rare > sum(reference.levels.values()) + reference.rest
 
 
 EVERY = frozenset({"number", "category", "boolean", "datetime"})
@@ -111,7 +112,7 @@ TESTS: tuple[Row, ...] = (
         unit="difference of shares",
         threshold=0.01,
         reason="one row in a hundred of a category that the model never saw",
-        source="Newcombe 1998, method 10",
+        source="Newcombe 1998, method 10; what may be unseen: Good 1953",
         heading="data_quality",
         one_sided=True,
     ),

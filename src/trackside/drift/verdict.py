@@ -1,8 +1,8 @@
 """Counts → verdict, pure: which tests alarm, what kind each alarm is, and the worst of them.
 
-A test alarms only when the lower bound of its effect is above the least that matters *and* its q-value (Benjamini &
-Hochberg over all tests of the check) is below alpha: the first keeps large samples from crying over nothing, the second
-small ones.
+A test alarms when its effect is surely larger than the least that matters: the lower bound of its interval is above
+that threshold, *and* the q-value (Benjamini & Hochberg over the columns) of "no larger than the threshold" is below
+alpha. Large samples do not cry over trifles, small ones not over chance, and many columns not by their number.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def _column(column: Column, seen: Observed, policy: DriftPolicy, level: float, p
             low=oriented.low,
             high=oriented.high,
             threshold=threshold,
-            p_value=found.p_value,
+            p_value=found.beyond(threshold) if oriented.effect > 0 else 1.0,
             alarm=oriented.low > threshold
             and (row.floor is None or found.extra.get(row.floor[0], 0.0) >= row.floor[1]),
             kind=_kind_of(row),
@@ -209,7 +209,7 @@ def _metric_test(row: MetricRow, oriented: Found, found: Found, threshold: float
         low=oriented.low,
         high=oriented.high,
         threshold=threshold,
-        p_value=found.p_value,
+        p_value=found.beyond(threshold) if oriented.effect > 0 else 1.0,
         alarm=oriented.low > threshold,
         kind="drift",
         sentence=f"{figure(before)} → {figure(now)} on {rows:,} labelled rows",

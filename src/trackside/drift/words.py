@@ -43,7 +43,11 @@ def sentence(test: str, reference: Column, seen: Observed, found: Found) -> str:
         )
         names = ", ".join(name[:40] or "(empty)" for name, _ in new[:SHOWN])
         more = f" and {len(new) - SHOWN:,} more" if len(new) > SHOWN else ""
-        return f"{share(found.extra['now'])} of rows in levels that the reference lacks: {names}{more}" if new else ""
+        return (
+            f"{share(found.extra['now'])} of rows in levels that the reference lacks: {names}{more}"
+            if new
+            else "none is new"
+        )
     what = {"missing": "missing", "wrong type": f"not a {reference.type}", "infinite": "infinite"}[test]
     return f"{what}: {share(found.extra['before'])} → {share(found.extra['now'])}"
 
