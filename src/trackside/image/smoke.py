@@ -94,7 +94,7 @@ def check_answers(service: Service, golden: Sequence[Golden]) -> Smoke:
     """
     wrong = [f"line {row.line}: {why}" for row in golden if (why := _judge(row, service))]
     routes = sorted({row.route for row in golden})
-    wrong += [f"broken JSON to {route}: {why}" for route in routes if (why := _refusal(_send(route, BROKEN, service)))]
+    wrong += [f"broken JSON to {route}: {why}" for route in routes if (why := _refused(route, BROKEN, service))]
     if wrong:
         shown = "\n".join(wrong[:10]) + (f"\nand {len(wrong) - 10} more" if len(wrong) > 10 else "")
         raise _failed(f"{len(wrong)} of {len(golden) + len(routes)} requests went wrong", service, shown)
@@ -104,13 +104,13 @@ def check_answers(service: Service, golden: Sequence[Golden]) -> Smoke:
 
 def latency(services: Sequence[Service], golden: Sequence[Golden]) -> list[list[float]]:
     """Median seconds of a request in each of five runs, by service. They take turns: a busy machine is busy for all."""
-    rows = [row for row in golden if not row.refused]
+    requests = [(row.route, json.dumps(row.request).encode()) for row in golden if not row.refused]
     made: list[list[float]] = [[] for _ in services]
 
     def one_run(service: Service) -> Iterator[float]:
         for index in range(LATENCY_REQUESTS):
             started = time.perf_counter()
-            _post(rows[index % len(rows)], service)
+            _send(*requests[index % len(requests)], service)
             yield time.perf_counter() - started
 
     for _ in range(LATENCY_RUNS):
@@ -138,27 +138,33 @@ def difference(wanted: Any, got: Any, tolerance: float, place: str = "answer") -
 
 
 def _judge(row: Golden, service: Service) -> str:
+    """What is wrong with the answer to a recorded request."""
+    data = json.dumps(row.request).encode()
+    if row.refused:
+        return _refused(row.route, data, service)
     try:
-        answer = _post(row, service)
+        answer = _send(row.route, data, service)
     except ForgeError as error:
         return error.message
-    if row.refused:
-        return _refusal(answer)
     if answer.status != 200:
         return f"answered {answer.status}: {answer.body[:200].decode('utf-8', 'replace')}"
-    return difference(row.response, answer.json(), row.tolerance)
+    try:
+        found = json.loads(answer.body)
+    except ValueError:
+        return f"answered no JSON: {answer.body[:80].decode('utf-8', 'replace')!r}"
+    return difference(row.response, found, row.tolerance)
 
 
-def _refusal(answer: Response) -> str:
+def _refused(route: str, data: bytes, service: Service) -> str:
     """What is wrong with the answer to bad input."""
+    try:
+        answer = _send(route, data, service)
+    except ForgeError as error:
+        return error.message
     if 400 <= answer.status < 500:
         return ""
     hint = "; the service must check its input, which is the caller's mistake" if answer.status >= 500 else ""
     return f"bad input was answered {answer.status} instead of 4xx{hint}"
-
-
-def _post(row: Golden, service: Service) -> Response:
-    return _send(row.route, json.dumps(row.request).encode(), service)
 
 
 def _send(route: str, data: bytes, service: Service) -> Response:

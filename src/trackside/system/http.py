@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -63,7 +64,7 @@ def call(
     except HTTPError as error:
         with error:
             return Response(status=error.code, headers=_lower(error.headers), body=error.read(MAX_BYTES))
-    except (URLError, OSError) as error:
+    except (URLError, OSError, HTTPException) as error:
         raise ForgeError(f"{method} {url}: no answer", why=str(error)[:300]) from error
 
 
