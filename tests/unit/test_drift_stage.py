@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from drift_world import POLICY, Watched
 
+from drift_world import POLICY, Watched
 from trackside.documents.codec import load
 from trackside.documents.verdict import Verdict
 from trackside.errors import ConfigError, Refused

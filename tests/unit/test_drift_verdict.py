@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from drift_world import WATCH, parquet, reference, rows, verdict_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from drift_world import WATCH, parquet, reference, rows, verdict_of
 from trackside.config.model import DriftPolicy
 from trackside.documents.codec import dump, load
 from trackside.documents.profile import Profile
