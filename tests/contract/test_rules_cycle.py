@@ -119,6 +119,24 @@ def test_asset_size(sandbox: Sandbox, job: Api, monkeypatch: pytest.MonkeyPatch)
     refused(upload(job, release, "five", b"12345"), 422, "size must be less than or equal to 4")
 
 
+def test_asset_renamed(job: Api) -> None:
+    release = draft(job)
+    cases = {
+        "model card.md": "model.card.md",
+        "a~b:(1).bin": "a.b.1.bin",
+        "fake.      file.txt": "fake.file.txt",
+        "ada@2x+1_b-c.txt": "ada@2x+1_b-c.txt",
+        "é.txt": "e.txt",
+        ".env": "default.env",
+        "end.": "end",
+        "../../etc/passwd": "default.etc.passwd",
+    }
+    for given, kept in cases.items():
+        assert upload(job, release, given, b"x").json()["name"] == kept
+    refused(upload(job, release, "model.card.md", b"x"), 422, "already_exists")
+    print(f"{len(cases)} names")
+
+
 def test_asset_download(sandbox: Sandbox, repo: str, job: Api, stranger: Api) -> None:
     release = draft(job)
     asset = upload(job, release, "model.bin", b"model").json()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +16,17 @@ from trackside.sandbox.pulls import Pulls
 from trackside.sandbox.state import Doc
 
 GIB2 = 2**31
+
+
+def stored_name(name: str) -> str:
+    """What GitHub makes of an asset's name: odd characters become one dot, a leading dot gets a word before it.
+
+    GitHub does not say which characters it keeps; these are those that people reported to be kept.
+    """
+    plain = unicodedata.normalize("NFKD", name)
+    plain = "".join(char for char in plain if not unicodedata.combining(char))
+    made = re.sub(r"\.{2,}", ".", re.sub(r"[^A-Za-z0-9._@+-]+", ".", plain)).rstrip(".")
+    return f"default{made}" if made.startswith(".") or not made else made
 
 
 class Releases(Pulls):
@@ -120,6 +133,7 @@ class Releases(Pulls):
 
         Raises Problem 422 when the name is taken (by a `starter` too), the asset too large or the release immutable.
         """
+        name = stored_name(name)
         with self.lock:
             if self.release(repo, release_id)["immutable"]:
                 raise Problem(422, "Cannot upload assets to an immutable release.")
@@ -145,7 +159,7 @@ class Releases(Pulls):
         """Rename or label an asset. Raises Problem 404, 422."""
         with self.lock:
             doc = self._asset(repo, asset_id)
-            name = fields.get("name", doc["name"])
+            name = stored_name(fields.get("name", doc["name"]))
             if any(one["id"] != asset_id for one in self.state.list("asset", repo, release=doc["release"], name=name)):
                 raise invalid("ReleaseAsset", "name", "already_exists")
             return self.state.put("asset", repo, asset_id, doc | {"name": name, "label": fields.get("label") or ""})
