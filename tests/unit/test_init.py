@@ -206,10 +206,11 @@ SAMPLES: list[tuple[str, dict[str, str], dict[str, dict[str, Any]]]] = [
             "dvc.yaml": dvc_yaml(train=stage("m.pkl")),
             "requirements-dev.txt": "a==1 --hash=sha256:0\n",
             "env/requirements.txt": "x==1 --hash=sha256:0\n",
-            "deploy/requirements.txt": "a==1 --hash=sha256:0\n",
+            "requirements-serve.txt": "a==1 --hash=sha256:0\n",
+            "train/requirements.txt": "a==1 --hash=sha256:0\n",
             "requirements.txt": "a\n",
         },
-        {"m": {"requirements": "deploy/requirements.txt"}},
+        {"m": {"requirements": "train/requirements.txt"}},
     ),
 ]
 
@@ -272,11 +273,14 @@ def test_nothing_is_overwritten_without_force(tmp_path: Path, say: Say) -> None:
 
 
 def test_a_dry_run_shows_differences_that_patch_takes(tmp_path: Path, say: Say) -> None:
-    put(tmp_path, {"dvc.yaml": dvc_yaml(train=stage("m.pkl")), ".github/workflows/train.yml": "on: push\n"})
+    params = ["train.lr", {"conf.toml": ["depth"]}, {"other.yaml": None}]
+    pipeline_text = dvc_yaml(train=stage("m.pkl", params=params))
+    put(tmp_path, {"dvc.yaml": pipeline_text, ".github/workflows/train.yml": "on: push\n"})
     code, out, _ = say("init", "--dry-run", "--force", "--json")
     assert code == 0
     document = json.loads(out)
     assert document["dry-run"] is True
+    assert document["params"] == ["conf.toml:depth", "other.yaml:", "train.lr"]
     rows = {row["path"]: row for row in document["files"]}
     assert rows[".github/workflows/train.yml"]["action"] == "replace"
     assert rows["trackside.yaml"]["action"] == "write"

@@ -21,6 +21,7 @@ from trackside.errors import ConfigError
 WORKFLOWS = ".github/workflows"
 OWN = re.compile(r"uses:\s*trackside-ml/trackside(/[\w/-]+)?@")
 LINK = "quickstart.md"
+_ASIDE = re.compile(r"(^|[^a-z])(dev|tests?|serv\w*|deploy\w*|docs?|lint)([^a-z]|$)", re.IGNORECASE)
 _SAID = {"write": "wrote", "replace": "replaced", "keep": "kept", "same": "same"}
 _WOULD = {"write": "would write", "replace": "would replace", "keep": "would keep", "same": "same"}
 
@@ -141,8 +142,8 @@ def _of_command(tree: Tree, wish: Wish) -> tuple[Candidate, ...]:
 
 
 def _lock(tree: Tree) -> str:
-    """The lock file nearest to the root; a development one only when there is no other."""
-    return min(tree.locks, key=lambda path: ("dev" in path or "test" in path, path.count("/"), path), default="")
+    """The lock file nearest to the root; one for something else than training only when there is no other."""
+    return min(tree.locks, key=lambda path: (bool(_ASIDE.search(path)), path.count("/"), len(path), path), default="")
 
 
 def _no_model(tree: Tree, wish: Wish) -> ConfigError:
@@ -195,6 +196,7 @@ def _document(
             }
             for model in models
         ],
+        "params": sorted({name for stage in tree.stages for name in stage.params}),
         "requirements": _lock(tree),
         "files": [
             {"path": one.path, "action": one.action, "note": one.note, "diff": one.diff if one.action != "same" else ""}

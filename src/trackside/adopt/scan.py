@@ -34,6 +34,8 @@ class Stage:
     deps: tuple[str, ...] = ()
     outs: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
+    params: tuple[str, ...] = ()
+    """Dotted names, with `file:` before those of another file than `params.yaml`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +202,25 @@ def _stage(name: str, raw: Any, variables: Mapping[str, Any], folder: str, path:
     cmd = body.get("cmd")
     parts = {key: tuple(_paths(body.get(key), variables, base, path, notes)) for key in ("deps", "outs", "metrics")}
     commands = cmd if isinstance(cmd, list) else [cmd or ""]
-    return Stage(name=name, cmd=filled(" && ".join(str(one) for one in commands), variables), **parts)
+    return Stage(
+        name=name,
+        cmd=filled(" && ".join(str(one) for one in commands), variables),
+        params=_params(body.get("params")),
+        **parts,
+    )
+
+
+def _params(given: Any) -> tuple[str, ...]:
+    """Entries are names of `params.yaml`, or `{file: names}`; a file without names counts as a whole."""
+    made: list[str] = []
+    for one in given if isinstance(given, list) else []:
+        if not isinstance(one, dict):
+            made.append(str(one))
+            continue
+        for file, names in one.items():
+            prefix = "" if file == "params.yaml" else f"{file}:"
+            made += [f"{prefix}{name}" for name in names] if isinstance(names, list) and names else [f"{file}:"]
+    return tuple(made)
 
 
 def _paths(given: Any, variables: Mapping[str, Any], base: str, file: str, notes: list[str]) -> list[str]:
