@@ -281,6 +281,8 @@ def test_story_is_told_in_order(filled) -> None:
         "octo took flights away from the stage dev",
     ):
         assert any(words in line for line in lines), (words, lines)
+    verdict = ask(sandbox, f"/{REPO}/blob/trackside-data/drift/flights/2026-05-01.json").text
+    assert "spread out here" in verdict
     home = ask(sandbox, f"/{REPO}").text
     for words in ("Latest release", "flights v1", "Data drifts since May", "What happened last", "trackside-data"):
         assert words in home, words

@@ -143,7 +143,9 @@ def _story(sandbox: Sandbox, ids: dict[str, int | str]) -> None:
     )
     jobs = b"jobs: {a: {runs-on: ubuntu-latest, steps: [{run: 'true', shell: bash}]}}\n"
     sandbox.seed.push(REPO, "main", {".github/workflows/drift.yml": flow + jobs}, "Look every night", "octo")
-    sandbox.seed.push(REPO, "trackside-data", {"drift/flights/2026-05-01.json": b"{}\n"}, "Verdict", "octo")
+    sandbox.seed.push(
+        REPO, "trackside-data", {"drift/flights/2026-05-01.json": b'{"a": [1, "<b>"]}\n'}, "Verdict", "octo"
+    )
 
 
 def _judge(sandbox: Sandbox, sha: str, conclusion: str, ids: dict[str, int | str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from trackside.sandbox.git import Bare
@@ -101,15 +102,28 @@ def blob(ask: Ask) -> Page | Moved:
     ref, name, data = _file(ask)
     ending = name.rpartition(".")[2].lower()
     binary = b"\0" in data[:8000] or len(data) > MAX_SHOWN
+    text = "" if binary else data.decode("utf-8", "replace")
+    spread = _spread(text) if ending in ("json", "jsonl") else None
     shown = {
+        "spread": spread is not None,
         "ref": ref,
         "name": name,
         "size": len(data),
         "picture": ending in _PICTURES,
-        "markdown": data.decode("utf-8", "replace") if ending == "md" and not binary else None,
-        "lines": None if binary else data.decode("utf-8", "replace").rstrip("\n").split("\n"),
+        "markdown": text if ending == "md" and not binary else None,
+        "lines": None if binary else (spread or text).rstrip("\n").split("\n"),
     }
     return Page(template="blob.html.j2", title=f"{name} · {ask.repo}", data=shown, tab="code")
+
+
+def _spread(text: str) -> str | None:
+    """JSON that was written as one line, over many lines; None for everything else."""
+    if "\n" in text.rstrip("\n"):
+        return None
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return None
 
 
 def raw(ask: Ask) -> Raw:
