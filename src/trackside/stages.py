@@ -357,6 +357,7 @@ def stage_train(context: Context) -> Result:
         overrides=admission.overrides,
         recorded=load(Run, recorded, name="the recorded run") if recorded else None,
         baseline=load(Run, baseline, name="the baseline run") if baseline else None,
+        champion=bool(admission.champion),
         confidence=config.report.confidence,
         remote_env=credentials,
     )

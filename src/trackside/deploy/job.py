@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 BRANCH = "trackside/deploy/"
 LABELS = ("trackside", "deploy")
+_WAITS = (
+    "Workflows do not start by themselves for a pull request of a job's own token: close and reopen it to run them."
+)
 
 
 def propose(context: Context, forge: GithubForge, model: Model, image: Image) -> tuple[Applied, ...]:
@@ -114,8 +117,9 @@ def body(model: Model, target: DeployTarget, image: Image, *, page: str, app: bo
     smoke = image.smoke
     ratio = f", {smoke.latency_ratio:.2f} × the latency of {code(smoke.compared_with)}" if smoke.latency_ratio else ""
     rows = [
-        ("version", f"[{code(image.tag)}]({page}/releases/tag/{_escaped(image.tag)})"),
-        ("image", str(code(f"{image.reference.partition('@')[0]}@{image.digest}"))),
+        ("release", f"[{code(image.version)}]({page}/releases/tag/{_escaped(image.tag)})"),
+        ("image", str(code(image.reference.partition("@")[0]))),
+        ("digest", str(code(image.digest))),
         ("commit", f"[{code(image.commit[:12])}]({page}/commit/{image.commit})"),
         ("training run", str(code(image.run))),
         ("model file", str(code(image.model_digest))),
@@ -126,12 +130,7 @@ def body(model: Model, target: DeployTarget, image: Image, *, page: str, app: bo
         ),
     ]
     table = "\n".join(f"| {name} | {text} |" for name, text in rows)
-    starts = (
-        ""
-        if app
-        else "\n\nWorkflows do not start by themselves for a pull request of a job's own token: close and reopen it to run "
-        "them."
-    )
+    starts = "" if app else "\n\n" + _WAITS
     return (
         f"### Deploy {code(model.name)} {inline(image.version)}\n\n"
         f"The image of this release is built, tested and pushed. Merging this changes its digest in "

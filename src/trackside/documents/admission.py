@@ -14,7 +14,8 @@ class Admission(Document, frozen=True, kw_only=True):
 
     `targets` go to `dvc repro`; `stages` are all that it may run, in order. `run` is a recorded run that answers
     these inputs already. `experiment`: parameters are overridden; reported, never deciding a check. `reusable`: the
-    result may answer later pull requests. `policy_commit` is the default branch's tip that the policy was read from.
+    result may answer later pull requests. `policy_commit` is the default branch's tip that the policy was read
+    from. `champion` is the run whose model is judged on this run's data too.
     """
 
     schema: Literal["trackside.admission/1"] = "trackside.admission/1"
@@ -36,4 +37,5 @@ class Admission(Document, frozen=True, kw_only=True):
     baseline_digest: str = ""
     baseline_run: str = ""
     baseline_note: str = ""
+    champion: str = ""
     policy_changes: list[str] = []

@@ -178,13 +178,18 @@ class SliceRow(Part, frozen=True, kw_only=True):
 
 
 class Comparison(Part, frozen=True, kw_only=True):
-    """This run against its baseline on the same rows, computed where the predictions are."""
+    """This run against its baseline on the same rows, computed where the predictions are.
+
+    `champion` are the baseline's metrics on this run's data, where its model was judged on them anew; empty: it was
+    not, and its figures are those of its own run.
+    """
 
     baseline_run: str
     rows: int
     metrics: list[Interval] = []
     slices: list[SliceRow] = []
     note: str = ""
+    champion: list[Metric] = []
 
 
 class Run(Document, frozen=True, kw_only=True):

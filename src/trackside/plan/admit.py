@@ -18,6 +18,7 @@ from trackside.plan.objects import GitTree, read_commit
 from trackside.plan.pipeline import PipelineInputs, inputs_of
 from trackside.plan.resolve import Job, resolve
 from trackside.plan.stage import Ports, config_text, policy_of
+from trackside.retrain.decide import branch_of
 
 SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 NUMBER = r"[1-9][0-9]{0,14}"
@@ -239,9 +240,15 @@ def _admission(
         run=recorded.id if recorded and not now.volatile else "",
         baseline_digest=before.digest if before else "",
         baseline_run=baseline.id if baseline else "",
+        champion=baseline.id if baseline and not overrides and _retrains(pull, model.name) else "",
         baseline_note=note or ("" if baseline else "no run is recorded for the base's inputs"),
         policy_changes=_edits(base_tree, tree),
     )
+
+
+def _retrains(pull: Pull | None, model: str) -> bool:
+    """Whether a pull request is Trackside's own proposal to retrain the model: its branch is of this repository."""
+    return pull is not None and not pull.from_fork and pull.head_ref == branch_of(model)
 
 
 def _pipelines(

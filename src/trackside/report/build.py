@@ -49,8 +49,9 @@ def build_report(
         policy_changes: policy keys that the pull request edits.
         extra_plots: plot files by path beside those in the run.
     """
-    before = _metrics(baseline)
     comparison = _comparison(run.comparison, baseline)
+    before = _metrics(baseline, comparison)
+    anew = _anew(baseline, comparison)
     rows = metric_rows(before, run.metrics, model.metrics, comparison)
     if run.status != "succeeded" and not run.metrics:
         rows = []
@@ -64,7 +65,7 @@ def build_report(
         status=run.status,
         input_digest=run.input_digest,
         baseline=describe(baseline),
-        baseline_note=baseline_note,
+        baseline_note=" ".join(part for part in (anew, baseline_note) if part),
         baseline_run=baseline.id if isinstance(baseline, Run) else "",
         experiment=run.experiment,
         overrides=run.overrides,
@@ -96,10 +97,23 @@ def describe(baseline: Baseline) -> str:
     return ""
 
 
-def _metrics(baseline: Baseline) -> list[Metric] | None:
+def _metrics(baseline: Baseline, comparison: Comparison | None) -> list[Metric] | None:
+    """The baseline's metrics; those that its model was given anew, on this run's data, stand for its own run's."""
     if baseline is None:
         return None
-    return list(baseline.metrics)
+    anew = {(one.name, one.file): one for one in comparison.champion} if comparison else {}
+    return [anew.get((one.name, one.file), one) for one in baseline.metrics]
+
+
+def _anew(baseline: Baseline, comparison: Comparison | None) -> str:
+    """That the baseline's figures are on this run's data, and what they were on its own."""
+    if comparison is None or not comparison.champion or baseline is None:
+        return ""
+    judged = {(one.name, one.file) for one in comparison.champion}
+    old = [f"{one.name} {text.number(one.value)}" for one in baseline.metrics if (one.name, one.file) in judged]
+    return "The baseline's model (the champion) was judged anew on this run's data, and its figures here are those." + (
+        f" In its own run it had {', '.join(old[:10])}." if old else ""
+    )
 
 
 def _directed(rows: list[MetricRow], metrics: Sequence[Metric]) -> list[MetricRow]:

@@ -188,6 +188,8 @@ def read_run(job: PublishJob, artifact: bytes | None, identity: Identity) -> Run
         run = _empty(job, identity, ending, reason, text)
     if run.status == "succeeded" and job.train_result in JOB_ENDINGS:
         run = msgspec.structs.replace(run, status=JOB_ENDINGS[job.train_result], reason_code="train_job_failed")
+    if run.comparison is not None and not (admission and admission.champion == run.comparison.baseline_run):
+        run = msgspec.structs.replace(run, comparison=msgspec.structs.replace(run.comparison, champion=[]))
     subject = identity.subject
     return msgspec.structs.replace(
         run,

@@ -37,6 +37,8 @@ class TrainJob:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     recorded: Run | None = None
     baseline: Run | None = None
+    champion: bool = False
+    """Judge the baseline's model on this run's data too."""
     confidence: float = 0.95
     timeout_seconds: float | None = None
     remote_env: Mapping[str, str] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from trackside.plan.graph import Outs
 from trackside.plan.objects import ancestors
 from trackside.plan.pipeline import PipelineInputs, ResolvedStage
 from trackside.train import lock, state
+from trackside.train.champion import model_of
 from trackside.train.dvc import Object, Remotes, argv, quiet, remotes, there, transfer
 from trackside.train.job import TrainJob, TrainPorts
 from trackside.train.scrub import scrubbed
@@ -102,6 +103,7 @@ class _Pull:
             restored=[name for name in self.stages if name in kept.runs],
             restored_from=sources.pop() if len(sources) == 1 and not executing else "",
             baseline_file=self.baseline_predictions(),
+            champion_file=self.champion_model(),
             notes=self.notes,
         )
 
@@ -250,6 +252,19 @@ class _Pull:
             self.notes.append("the baseline's predictions are no longer in the remote")
             return ""
         return obj.digest
+
+    def champion_model(self) -> str:
+        """The baseline's model file, or folder, in the cache, as its digest; empty when it is not to be had."""
+        found = model_of(self.job.baseline, self.job.model.path) if self.job.champion else None
+        if found is None:
+            return ""
+        try:
+            obj = Object(digest=found.dvc_digest)
+            self.fetch([obj])
+        except (DataError, ToolError) as error:
+            self.notes.append(f"the champion's model was not fetched: {error.message}")
+            return ""
+        return obj.digest if there(obj, self.remotes.cache) else ""
 
 
 def _touches(path: str, dep: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from trackside.plan.pipeline import PipelineInputs
 from trackside.system.clock import rfc3339
 from trackside.train import files, state
 from trackside.train.artifacts import Made, Outputs
+from trackside.train.champion import predictions_of
 from trackside.train.compare import MAX_BYTES as MAX_PREDICTIONS
 from trackside.train.compare import compare, read_limited
 from trackside.train.dvc import Object, intact, remotes
@@ -96,21 +98,34 @@ def _made(job: TrainJob, inputs: PipelineInputs) -> Made:
 
 
 def _comparison(job: TrainJob, made: Made) -> Comparison | None:
-    """None without predictions or a baseline; what prevents it is in `note`."""
-    wanted, baseline = job.model.predictions, job.baseline
-    pulled = state.read(job.state, state.Pulled)
-    if wanted is None or baseline is None:
+    """None without predictions or a baseline; what prevents it is in `note`.
+
+    Where the baseline's model was judged on this run's data, its predictions are those, and its metrics too.
+    """
+    if job.baseline is None:
+        return None
+    judged = state.read(job.state, state.Champion) if job.champion else None
+    if judged is not None and judged.note:
+        lost = f"the champion could not be judged on this run's data, so its own run's figures stand: {judged.note}"
+        made.notes.append(lost)
+        found = _compared(job, made, job.baseline, None)
+        return found and msgspec.structs.replace(found, note="; ".join(part for part in (lost, found.note) if part))
+    found = _compared(job, made, job.baseline, judged)
+    if judged is None or not (judged.metrics or judged.predictions):
+        return found
+    found = found or Comparison(baseline_run=job.baseline.id, rows=0)
+    return msgspec.structs.replace(found, champion=judged.metrics)
+
+
+def _compared(job: TrainJob, made: Made, baseline: Run, judged: state.Champion | None) -> Comparison | None:
+    wanted = job.model.predictions
+    if wanted is None:
         return None
     try:
-        if pulled is None or not pulled.baseline_file:
-            raise DataError("the baseline's predictions are not to be had")
         cache = remotes(job.dvc_config or "", job.workspace).cache
-        obj = Object(digest=pulled.baseline_file)
-        if not obj.path(cache).is_file() or not intact(obj, cache):
-            raise DataError("the baseline's predictions are damaged")
         return compare(
             files.read(wanted.file, job.workspace, limit=MAX_PREDICTIONS, allowed=[cache]),
-            read_limited(obj.path(cache)),
+            predictions_of(job, judged) if judged is not None and judged.predictions else _recorded(job, cache),
             wanted,
             metrics=[policy.name for policy in job.model.metrics],
             level=job.confidence,
@@ -121,6 +136,17 @@ def _comparison(job: TrainJob, made: Made) -> Comparison | None:
         return Comparison(
             baseline_run=baseline.id, rows=0, note=error.message + (f" ({error.why})" if error.why else "")
         )
+
+
+def _recorded(job: TrainJob, cache: Path) -> bytes:
+    """The predictions that the baseline's own run made. Raises DataError."""
+    pulled = state.read(job.state, state.Pulled)
+    if pulled is None or not pulled.baseline_file:
+        raise DataError("the baseline's predictions are not to be had")
+    obj = Object(digest=pulled.baseline_file)
+    if not obj.path(cache).is_file() or not intact(obj, cache):
+        raise DataError("the baseline's predictions are damaged")
+    return read_limited(obj.path(cache))
 
 
 def _described(job: TrainJob, ports: TrainPorts, done: state.Reproduced | None) -> tuple[Environment, Any]:

@@ -14,6 +14,7 @@ from trackside.errors import DataError, ToolError, TracksideError
 from trackside.plan.pipeline import PipelineInputs, ResolvedStage
 from trackside.system.clock import rfc3339
 from trackside.train import state, venv
+from trackside.train.champion import evaluate
 from trackside.train.confine import landlock_version
 from trackside.train.dvc import argv, quiet, remotes
 from trackside.train.environment import environment, probe
@@ -79,8 +80,8 @@ class _Reproduce:
         try:
             with cancellable(), self.sampler:
                 self.save(None)
-                self.go()
-            return self.save("succeeded")
+                confined = self.go()
+            made = self.save("succeeded")
         except Cancelled as error:
             self.save("cancelled", error.reason_code)
             raise
@@ -99,8 +100,13 @@ class _Reproduce:
             raise
         finally:
             self.gpus.close()
+        if self.job.champion and self.isolated:
+            with cancellable():
+                evaluate(self.job, self.ports, self.inputs, self.pulled, confined)
+        return made
 
-    def go(self) -> None:
+    def go(self) -> Confined:
+        """Run the stages; returns what they ran in."""
         guard(self.job.workspace)
         confined = self.confined(self.base_env())
         confined = self.with_environment(confined)
@@ -112,6 +118,7 @@ class _Reproduce:
                 continue
             self.one(stage, confined)
             self.save(None)
+        return confined
 
     def base_env(self) -> dict[str, str]:
         """What stages see; on one's own machine all of the environment."""

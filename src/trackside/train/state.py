@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from trackside.documents.run import Dependency, Environment, Hardware, StageRun, Status, Usage
+from trackside.documents.run import Dependency, Environment, Hardware, Metric, StageRun, Status, Usage
 from trackside.plan.pipeline import PipelineInputs
 
 T = TypeVar("T")
@@ -23,6 +23,7 @@ class Pulled(msgspec.Struct, frozen=True, kw_only=True):
     restored: list[str] = []
     restored_from: str = ""
     baseline_file: str = ""
+    champion_file: str = ""
     notes: list[str] = []
 
 
@@ -40,6 +41,16 @@ class Reproduced(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage = Usage()
     log_tail: str = ""
     restored_from: str = ""
+
+
+class Champion(msgspec.Struct, frozen=True, kw_only=True):
+    """The baseline's model judged on this run's data: `predictions` is a digest, `note` why it was not judged."""
+
+    input_digest: str
+    run: str
+    predictions: str = ""
+    metrics: list[Metric] = []
+    note: str = ""
 
 
 class Pushed(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,5 +134,5 @@ def claim(folder: Path, job: str) -> str:
 
 def forget(folder: Path) -> None:
     """Remove what phases left."""
-    for kind in (Inputs, Pulled, Reproduced, Pushed, Failure):
+    for kind in (Inputs, Pulled, Reproduced, Champion, Pushed, Failure):
         clear(folder, kind)
