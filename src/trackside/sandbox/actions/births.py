@@ -149,11 +149,10 @@ def _chain(dispatcher: Dispatcher, event: HookEvent) -> int:
 
 
 def _title(hub: Hub, event: HookEvent, run: Doc, workflow: Doc) -> str:
-    """`run-name` evaluated; without one what GitHub shows: the pull request, issue, commit or workflow."""
-    if workflow.get("run-name"):
-        return render(str(workflow["run-name"]), _contexts(hub, event.repo, run, workflow)).strip() or str(
-            run["workflow_name"]
-        )
+    """`run-name` evaluated; without one, or a blank one, the pull request, issue, commit or workflow, as on GitHub."""
+    named = render(str(workflow.get("run-name") or ""), _contexts(hub, event.repo, run, workflow)).strip()
+    if named:
+        return named
     about = event.payload.get("pull_request") or event.payload.get("issue")
     if about:
         return str(about["title"])
