@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 sys.path.insert(0, str(Path(__file__).parent / "src"))
-from flights.store import load  # noqa: E402
+from flights.store import load
 
 MODEL = Path(__file__).parent / "models" / "delay.skops"
 Code = Annotated[str, Field(pattern="^[A-Z0-9]{2,3}$")]

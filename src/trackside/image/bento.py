@@ -79,7 +79,7 @@ def build(python: Path, folder: Path, told: str, *, work: Path, processes: Proce
         processes.run(
             [python, work / "make.py", folder, work / "words.json", work / "bento"],
             cwd=folder,
-            env=bento_env(processes.env, home),
+            env={**(env := bento_env(processes.env, home)), "PATH": f"{work / 'tools'}:{env.get('PATH', '')}"},
             timeout=BUILD_SECONDS,
         )
     except ToolError as error:

@@ -26,7 +26,7 @@ RUN ["python3", "-m", "compileall", "-q", "-j", "0", "-x", "/tests?/|lib2to3", "
 
 SERVICE = """\
 FROM {packages} AS built
-ENV PYTHONPATH=/opt/site BENTOML_DO_NOT_TRACK=True BENTOML_HOME=/tmp/bentoml HOME=/tmp
+ENV PYTHONPATH=/opt/site BENTOML_DO_NOT_TRACK=True BENTOML_HOME=/tmp/bentoml HOME=/tmp PATH=/tools:$PATH
 COPY make.py words.json /
 COPY source /source
 RUN ["python3", "/make.py", "/source", "/words.json", "/made/bento", "/made/model"]
@@ -50,13 +50,13 @@ MAKE = '''\
 
 The model is laid apart, so that it is a layer of its own; without the last argument it stays in the Bento.
 """
-import json, os, pathlib, shutil, sys, tempfile
+import json, os, pathlib, shutil, sys
 
 source, words, made = (pathlib.Path(text).resolve() for text in sys.argv[1:4])
 told = json.loads(words.read_text())
-tools = pathlib.Path(tempfile.mkdtemp())
-(tools / "uv").symlink_to(sys.executable)  # BentoML installs uv where there is none, even to lock nothing
-os.environ["PATH"] = str(tools) + ":" + os.environ.get("PATH", "")
+tools = words.with_name("tools")  # is on PATH: BentoML installs uv where there is none, even to lock nothing
+tools.mkdir()
+(tools / "uv").symlink_to(sys.executable)
 os.chdir(source)
 
 import bentoml

@@ -1,12 +1,14 @@
 """A month in production: score its flights with a released model and log them, labels included once they landed.
 
-Writes `<folder>/2013-<month>.parquet`, the tables that the drift check reads. Usage:
-`python -m flights.production MODEL FLIGHTS FOLDER MONTH...`; the features are those of `params.yaml`.
+Adds rows to the table `predictions` of an SQLite database, which the drift check queries. Usage:
+`python -m flights.production MODEL FLIGHTS DATABASE MONTH...`; the features are those of `params.yaml`.
 """
 
 from __future__ import annotations
 
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
@@ -17,17 +19,19 @@ from flights.prepare import features
 from flights.store import load
 
 
-def main(model_file: Path, flights: Path, folder: Path, months: list[int]) -> None:
+def main(model_file: Path, flights: Path, database: Path, months: list[int]) -> None:
     names = yaml.safe_load(Path("params.yaml").read_text())["features"]
     model = load(model_file)
     table = features(pd.read_csv(flights).dropna(subset=["arr_delay"]))
-    folder.mkdir(parents=True, exist_ok=True)
-    for month in months:
-        rows = table[table["month"] == month].reset_index(drop=True)
-        score = model.predict_proba(rows[names])[:, 1]
-        target = folder / f"2013-{month:02}.parquet"
-        predictions(rows, score).to_parquet(target, index=False)
-        print(f"{target}: {len(rows):,} flights, {score.mean():.1%} expected late, {rows['late'].mean():.1%} were")
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(database)) as connection:
+        for month in months:
+            rows = table[table["month"] == month].reset_index(drop=True)
+            score = model.predict_proba(rows[names])[:, 1]
+            logged = predictions(rows, score).assign(month=f"2013-{month:02}")
+            logged.to_sql("predictions", connection, if_exists="append", index=False)
+            print(f"{month:2}: {len(rows):,} flights, {score.mean():.1%} expected late, {rows['late'].mean():.1%} were")
+        connection.commit()
 
 
 if __name__ == "__main__":
