@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -385,8 +386,6 @@ CASES: list[tuple[str, Callable[[Patient], None], str, str, str]] = [
 
 
 def _pinned(pin: str) -> str:
-    import re
-
     return re.sub(r"(trackside-ml/trackside[\w/-]*)@[0-9a-f]{40}", rf"\1@{pin}", shipped_workflow("pull-request.yml"))
 
 
@@ -610,3 +609,29 @@ def test_origins(tmp_path: Path) -> None:
     for url, expected in ORIGINS.items():
         subprocess.run(["git", "-C", tmp_path, "remote", "set-url", "origin", url], check=True)
         assert _origin(tmp_path, Processes(ENV)) == expected, url
+
+
+def test_a_failure_at_every_call(patient: Patient) -> None:
+    """GitHub fails for good at each address in turn: the rest is still told, and nothing is called wrong."""
+    (patient.root / ".dvc/config").unlink()  # spares a DVC for each case
+    base = f"/repos/{patient.repo}"
+    _, healthy = patient.examine()
+    paths = list(dict.fromkeys(call.path.removeprefix(base) for call in patient.sandbox.calls))
+    assert len(paths) >= 12
+    cases = 0
+    for path in paths:
+        for status in (502, 403, 404):
+            patient.sandbox.faults.add("GET", f"^{re.escape(base + path)}$", status=status, times=50)
+            _, findings = patient.examine()
+            patient.sandbox.faults.clear()
+            wrong = [one for one in findings if one["level"] == "error" and one["check"] != "remote.configured"]
+            if path == "":
+                assert [one["check"] for one in findings if one["check"].startswith("token.")] == ["token.valid"]
+            elif status == 404 and "environments/training" in path:
+                assert {one["check"] for one in wrong} <= {"environment.training", "environment.secret"}
+            else:
+                assert wrong == [], (path, status)
+                assert len(findings) >= len(healthy) - 3
+            cases += 1
+    print(f"{cases} failures")
+    assert cases == 3 * len(paths)

@@ -8,9 +8,9 @@ from datetime import datetime
 from trackside.doctor.place import DoctorForge, Place
 from trackside.doctor.settings import seen
 from trackside.doctor.table import Finding, Findings, Level, found
-from trackside.errors import NotFound
+from trackside.store.drift import HEARTBEAT
 
-WORKFLOW, BEAT = "drift.yml", "heartbeat/drift.json"
+WORKFLOW = "drift.yml"
 WARN_DAYS, ERROR_DAYS = 45, 60
 
 
@@ -28,16 +28,15 @@ def check(place: Place, forge: DoctorForge) -> Findings:
 
 
 def _beat(place: Place, forge: DoctorForge, branch: str) -> Finding:
-    try:
-        data = forge.file(BEAT, branch)
-    except NotFound:
-        data = None
+    data = seen("schedule.heartbeat", lambda: forge.file(HEARTBEAT, branch))
+    if isinstance(data, Finding):
+        return data
     if data is None:
         return found("schedule.heartbeat", "warning", "the drift check has never run")
     try:
         at = datetime.fromisoformat(json.loads(data)["at"])
         days = (place.clock.now() - at).days
     except (ValueError, KeyError, TypeError):
-        return found("schedule.heartbeat", "error", f"{BEAT} of {branch} cannot be read")
+        return found("schedule.heartbeat", "error", f"{HEARTBEAT} of {branch} cannot be read")
     level: Level = "ok" if days < WARN_DAYS else "warning" if days < ERROR_DAYS else "error"
     return found("schedule.heartbeat", level, f"the drift check ran {days} days ago")

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from trackside.doctor.place import DoctorForge, Place
 from trackside.doctor.table import Finding, Findings, found, unseen
-from trackside.errors import Forbidden, NotFound
+from trackside.errors import Forbidden, ForgeError, NotFound
 from trackside.forge.settings import EnvironmentFacts
 from trackside.report.marker import check_name
 
@@ -22,11 +22,13 @@ _FORKS = {
 
 
 def seen(check: str, read: Callable[[], T]) -> T | Finding:
-    """What a read gives, or the finding that the token may not see it."""
+    """What a read gives, or the finding that the token may not see it, or that GitHub did not tell."""
     try:
         return read()
     except (Forbidden, NotFound) as error:
         return unseen(check, error.why)
+    except ForgeError as error:
+        return found(check, "unknown", error.message, remedy=error.remedy or "run the doctor again later")
 
 
 def check(place: Place, forge: DoctorForge) -> Findings:
