@@ -32,6 +32,7 @@ DAYS = st.dates(date(1000, 1, 1), date(9000, 12, 31))
         ("{weekday}", "5"),
         ("{day-1}", "29"),
         ("{{date}} }}", "{date} }"),
+        ("https://${USER}:${KEY_2}@host/{date}?x=${KEY_2}", "https://${USER}:${KEY_2}@host/2024-03-01?x=${KEY_2}"),
         ("no placeholder", "no placeholder"),
         ("", ""),
     ],
@@ -41,7 +42,9 @@ def test_every_word_is_filled(text: str, made: str) -> None:
     assert fill(text, date(2024, 3, 1)) == made
 
 
-@pytest.mark.parametrize("text", ["{today}", "{", "}", "{date-}", "{date - 1}", "{DATE}", "{0}", "{date-99999}", "{}"])
+@pytest.mark.parametrize(
+    "text", ["{today}", "{", "}", "{date-}", "{date - 1}", "{DATE}", "{0}", "{date-99999}", "{}", "${1}"]
+)
 def test_other_braces_are_refused_with_the_words(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         fill(f"a{text}b", "2024-03-01")

@@ -6,6 +6,7 @@ Grammar, one for sources, queries and parameters:
     word        = "date" | "yesterday" | "tomorrow" | "year" | "month" | "year-month" | "day" | "quarter" | "week"
                 | "weekday"
     "{{", "}}"  = a brace
+    "${NAME}"   = left as it is: a credential, see `drift.sources`
 
 The number counts in the word's own unit: days for `date`, `yesterday`, `tomorrow`, `day` and `weekday`, ISO weeks for
 `week`, months, quarters or years for the others. An offset moves the whole date for that placeholder alone; write
@@ -21,7 +22,7 @@ from datetime import date, timedelta
 from trackside.errors import ConfigError
 
 LARGEST = 9999
-_TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_TOKEN = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}|\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _WORD = re.compile(r"([a-z]+(?:-[a-z]+)?)(?:([-+])(\d{1,4}))?")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -79,6 +80,8 @@ def fill(text: str, as_of: str | date) -> str:
         whole, inner = found[0], found[1]
         if whole in ("{{", "}}"):
             return whole[0]
+        if whole.startswith("$"):
+            return whole
         word = _WORD.fullmatch(inner or "")
         if word is None or word[1] not in WORDS:
             raise ConfigError(

@@ -14,11 +14,17 @@ ROWS = 20_000_000
 """A query with more rows is refused: aggregate or sample it in the database."""
 
 
+_READS = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:select|with|values|table|from)\b", re.IGNORECASE | re.DOTALL)
+"""Some databases commit changes of their structure at once, so that a roll-back would come too late."""
+READ_ONLY = {"sqlite": "PRAGMA query_only = ON", "postgresql": "SET TRANSACTION READ ONLY"}
+"""Said first, by dialect; everywhere else the roll-back and the rights of the database's user must do."""
+
+
 def query(url: str, text: str, path: Path, *, shown: str, secrets: Mapping[str, str]) -> None:
     """Run a query and write its rows; what it changed is rolled back.
 
     Raises:
-        ConfigError: no URL of SQLAlchemy, or its driver is not installed.
+        ConfigError: no URL of SQLAlchemy, its driver is not installed, or the query is none that reads.
         DataError: the query gives no columns, or too many rows.
         ToolError: the database refused.
     """
@@ -26,6 +32,8 @@ def query(url: str, text: str, path: Path, *, shown: str, secrets: Mapping[str, 
 
     from trackside.drift.sources import without
 
+    if not _READS.match(text):
+        raise ConfigError("the query of a drift check reads", remedy="query: SELECT …", link="drift.md")
     try:
         engine = sa.create_engine(url)
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ValueError) as error:
@@ -42,6 +50,8 @@ def query(url: str, text: str, path: Path, *, shown: str, secrets: Mapping[str, 
         ) from None
     try:
         with engine.connect() as connection:
+            if first := READ_ONLY.get(engine.dialect.name):
+                connection.execute(sa.text(first))
             # A colon before a word would be taken for a parameter; the query has none.
             statement = sa.text(re.sub(r"(?<![:\\]):(?=[A-Za-z_])", r"\\:", text))
             result = connection.execution_options(stream_results=True).execute(statement)
