@@ -61,6 +61,14 @@ def test_answered_inputs_execute_no_stage(tmp_path: Path) -> None:
     assert [row["value"] for row in rows.values() if row["bound"] == 0] == [0]
 
 
+@pytest.mark.act
+def test_a_merged_run_is_released_without_a_stage(tmp_path: Path) -> None:
+    rows = measured(tmp_path, "release")
+    assert bounds(rows) == [("s", 8.0), ("", 0), ("", 60), ("", 20)]
+    assert next(row["value"] for row in rows.values() if row["bound"] == 0) == 0
+    assert all(row["good"] for row in rows.values() if row["bound"] in (60, 20))
+
+
 @pytest.mark.net
 def test_the_core_lock_installs_from_nothing(tmp_path: Path) -> None:
     rows = measured(tmp_path, "install")
