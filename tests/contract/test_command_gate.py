@@ -14,7 +14,7 @@ import pytest
 
 from conftest import ENV, bot_forge, user
 from sandbox_client import add_run
-from sweeps import broken, cases
+from sweeps import broken, cases, noted
 from trackside.command.job import run_gate
 from trackside.command.table import COMMANDS, NAMES, row
 from trackside.documents.result import Result
@@ -436,19 +436,15 @@ def test_from_comment_to_dispatched_run(place: Place) -> None:
 
 
 def test_any_fault_at_any_call_and_a_re_run_end_alike(place: Place) -> None:
-    """502, 502 for good, a lost answer and kills at each call of /train, the worst two of them at each call of
-    /drift snooze; then the job run again.
-    """
+    """Every fault at each call of /train and of /drift snooze, then the job run again."""
     ran = 0
     place.wait()
     for body in ("/train", "/drift snooze 30d"):
         event = place.say(body)
         with place.forge() as forge:
+            methods = noted(forge)
             place.gate(event, forge)
-            calls = forge.calls
-        for case in cases(calls):
-            if body != "/train" and case.kind not in ("lost after the write", "killed after"):
-                continue
+        for case in cases(methods):
             place.wait()
             event, said = place.say(body), len(place.replies())
             started = len(place.dispatched())
@@ -464,7 +460,7 @@ def test_any_fault_at_any_call_and_a_re_run_end_alike(place: Place) -> None:
             assert len(place.dispatched()) - started in ((1, 2, 3) if body == "/train" else (0,)), case
             ran += 1
     print(f"{ran} faults")
-    assert ran >= 60
+    assert ran >= 40
 
 
 class Quick(Later):
