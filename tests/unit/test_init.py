@@ -445,6 +445,42 @@ def test_guesses() -> None:
     print(f"{len(DIRECTIONS)} metrics, {len(MODELS)} outputs")
 
 
+def test_a_folder_within_a_repository(tmp_path: Path, say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    put(tmp_path, {"ml/dvc.yaml": dvc_yaml(train=stage("m.pkl"))})
+    monkeypatch.chdir(tmp_path / "ml")
+    code, _, err = say("init")
+    assert code == 2
+    assert f"fix: cd {tmp_path}" in err
+    monkeypatch.chdir(tmp_path)
+    assert say("init")[0] == 0
+
+
+def test_a_model_that_git_tracks_is_told(tmp_path: Path, say: Say) -> None:
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    put(tmp_path, {"train.py": "", "a model.pkl": "x"})
+    subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)
+    code, out, _ = say("init", "--command", "python train.py", "--output", "a model.pkl")
+    assert code == 0
+    assert "note: git tracks a model.pkl, which DVC will keep from now on: git rm --cached 'a model.pkl'" in out
+
+
+def test_what_is_written_has_nothing_for_the_doctor(tmp_path: Path, say: Say) -> None:
+    """Round trip: the only finding is what `init` said to do next."""
+    flights(tmp_path)
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    (tmp_path / ".dvc/config").write_text("")
+    assert "next: a DVC remote" in say("init")[1]
+    code, out, _ = say("doctor", "--offline", "--json")
+    findings = json.loads(out)["findings"]
+    assert [one["check"] for one in findings if one["level"] != "ok"] == ["remote.configured"]
+    assert code == 1
+    remote = tmp_path.parent / "remote"
+    remote.mkdir()
+    (tmp_path / ".dvc/config").write_text(f"[core]\n    remote = a\n['remote \"a\"']\n    url = {remote}\n")
+    assert say("doctor", "--offline")[0] == 0
+
+
 def test_large_and_odd_trees(tmp_path: Path) -> None:
     put(
         tmp_path,

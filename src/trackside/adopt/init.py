@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from trackside.app import Context
 from trackside.config.load import load, load_file
 from trackside.config.model import CONFIG_FILE, Config
 from trackside.errors import ConfigError
+from trackside.system.process import Processes
 
 WORKFLOWS = ".github/workflows"
 OWN = re.compile(r"uses:\s*trackside-ml/trackside(/[\w/-]+)?@")
@@ -45,6 +47,7 @@ def init(context: Context, root: Path, wish: Wish) -> int:
         ConfigError: there is no pipeline and no command, no model can be found, or a file is in the way.
     """
     root = root.resolve()
+    _at_the_top(root)
     tree = scan(root)
     wanted = _pipeline(tree, wish)
     models, policy, text = _policy(tree, wish)
@@ -60,11 +63,35 @@ def init(context: Context, root: Path, wish: Wish) -> int:
     changes = planned(root, wanted, force=wish.force, notes=notes)
     if not wish.dry_run:
         write(root, changes)
+    tree = replace(tree, notes=(*tree.notes, *_tracked(context.processes, root, wish)))
     if context.json:
         context.say(json.dumps(_document(tree, models, changes, dry_run=wish.dry_run), indent=2))
     else:
         _tell(context, tree, models, changes, wish)
     return 0
+
+
+def _at_the_top(root: Path) -> None:
+    """Workflows and policy count at the repository's root only. Raises ConfigError elsewhere."""
+    top = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), root)
+    if top != root:
+        raise ConfigError(
+            f"{root} is a folder within a repository",
+            why="GitHub reads workflows at the repository's root only, and Trackside its policy",
+            remedy=f"cd {top}; pipelines in folders are found from there",
+            link=LINK,
+        )
+
+
+def _tracked(processes: Processes, root: Path, wish: Wish) -> list[str]:
+    """Outputs of a new pipeline that git tracks: DVC would refuse to run."""
+    if not wish.command:
+        return []
+    done = processes.run(["git", "-C", root, "ls-files", "-z", "--", *wish.outputs], check=False)
+    names = [name for name in done.text.split("\0") if name] if done.returncode == 0 else []
+    return [
+        f"git tracks {name}, which DVC will keep from now on: git rm --cached {shlex.quote(name)}" for name in names
+    ]
 
 
 def workflow_names(policy: Config | None) -> tuple[str, ...]:
