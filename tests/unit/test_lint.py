@@ -88,9 +88,14 @@ def test_wrong_yaml_in_the_docs_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
     bad = [
         ("a", "version: 1\nmodels: {m: {pat: x}}\n"),
         ("b", "- uses: trackside-ml/trackside/actions/plan@x\n  with: {mod: plan}\n"),
+        (
+            "c",
+            "on: issues\njobs: {a: {runs-on: ubuntu-latest, steps: [{run: 'echo ${{ github.event.issue.title }}'}]}}\n",
+        ),
+        ("d", "- uses: trackside-ml/trackside@x\n  with: {stages: plan}\n"),
     ]
     monkeypatch.setattr(lint, "snippets", lambda: bad)
     wrong = lint.check_snippets()
-    assert len(wrong) == 2
-    assert "pat" in wrong[0]
-    assert "mod" in wrong[1]
+    by_place = {place: "\n".join(one for one in wrong if one.startswith(place)) for place, _ in bad}
+    words = {"a": "pat", "b": "mod", "c": "template-injection", "d": "stages"}
+    assert {place for place, word in words.items() if word in by_place[place]} == set(words), by_place
