@@ -251,6 +251,7 @@ def _report(context: Context, forge: GithubForge, job: PublishJob) -> Result:
     from trackside.registry.follow import follow
     from trackside.report.publish import PublishPorts, publish
     from trackside.report.render import render_json
+    from trackside.retrain import merge
     from trackside.store.branch import ApiRunStore
 
     text = forge.file(CONFIG_FILE, forge.default_branch())
@@ -276,6 +277,7 @@ def _report(context: Context, forge: GithubForge, job: PublishJob) -> Result:
     tell(context, published.applied)
     if published.result.decision == "done" and not job.dry_run:
         follow(context, forge, job.inputs, job.admission, published.run)
+        merge.follow(context, forge, config, job.admission, published)
     urls = published.result.urls
     values = published.result.values | {
         "comment-url": urls.get("comment", ""),

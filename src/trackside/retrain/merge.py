@@ -1,0 +1,92 @@
+"""`auto-merge`: a retraining pull request whose gate passed is merged, and the release of what it brought started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from trackside.config.model import Config
+from trackside.documents.admission import Admission
+from trackside.documents.report import Gate
+from trackside.forge.model import Pull
+from trackside.forge.operations import Applied, DispatchWorkflow, MergePull
+from trackside.retrain.decide import branch_of
+
+if TYPE_CHECKING:
+    from trackside.app import Context
+    from trackside.forge.ports import Forge
+    from trackside.report.publish import Published
+
+
+def merges(config: Config, admission: Admission | None, gate: Gate | None) -> bool:
+    """Whether the policy merges what was trained, by what is known for sure before GitHub is asked: pure.
+
+    Only the gate of Trackside's own proposal counts: its branch, of this repository, without overridden parameters.
+    """
+    if admission is None or gate != "passed" or admission.experiment or not admission.reusable:
+        return False
+    model, subject = config.model(admission.model), admission.subject
+    policy = model.drift.retrain if model is not None and model.drift is not None else None
+    own = subject.head_repository == subject.repository and subject.branch == branch_of(admission.model)
+    return policy is not None and policy.auto_merge and own and subject.kind == "pull_request"
+
+
+def fits(pull: Pull, admission: Admission, branch: str) -> bool:
+    """Whether the pull request still is the one that was judged: open (or merged by an earlier attempt), same head."""
+    same = (pull.head_ref, pull.base_ref, pull.from_fork) == (branch_of(admission.model), branch, False)
+    return same and pull.head_sha == admission.subject.head_commit and (pull.merged or pull.state == "open")
+
+
+def merge_passed(
+    forge: Forge,
+    config: Config,
+    admission: Admission | None,
+    gate: Gate | None,
+    *,
+    workflow: str,
+    dry_run: bool = False,
+) -> tuple[Applied, ...]:
+    """Merge at exactly the judged head, then start the release: what a job's own token merges starts nothing itself.
+
+    Args:
+        workflow: file name of the release workflow.
+
+    Raises:
+        ForgeError: the pull request cannot be read.
+    """
+    if admission is None or not merges(config, admission, gate) or admission.subject.pull_request is None:
+        return ()
+    number, branch = admission.subject.pull_request, forge.default_branch()
+    pull = forge.pull(number)
+    if not fits(pull, admission, branch):
+        return ()
+    title = f"Merge the retraining of {admission.model} (#{number})"
+    (merged,) = forge.apply(
+        [MergePull(number=number, head_sha=admission.subject.head_commit, title=title)], dry_run=dry_run
+    )
+    if merged.outcome not in ("updated", "unchanged"):
+        return (merged,)
+    asked = {"task": "register", "model": admission.model, "commit": str(merged.id)}
+    title = f"register {admission.model} {merged.id}"
+    started = forge.apply([DispatchWorkflow(workflow=workflow, ref=branch, inputs=asked, unless_title=title)])
+    return (merged, *started)
+
+
+def follow(
+    context: Context, forge: Forge, config: Config, admission: Admission | None, published: Published
+) -> Sequence[Applied]:
+    """The same within the report stage. A merge that GitHub does not allow is a warning: the report stands."""
+    applied = merge_passed(
+        forge,
+        config,
+        admission,
+        published.report.gate if published.report is not None else None,
+        workflow=context.value("release-workflow", "report"),
+        dry_run=context.flag("dry-run", "report"),
+    )
+    for one in applied:
+        name = type(one.operation).__name__
+        context.say(f"{name}: {one.outcome} {one.url}".rstrip())
+        if one.error:
+            context.commands.annotate("warning", one.error, title=f"auto-merge: {name}")
+    return applied

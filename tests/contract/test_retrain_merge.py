@@ -1,0 +1,170 @@
+"""Auto-merge over real HTTP: only Trackside's own proposal, only the judged head, once, and its release is started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from test_forge_faults import FastClock
+
+from conftest import bot_forge, user
+from retrain_world import dispatching
+from sweeps import broken, cases, noted
+from trackside.config.load import load
+from trackside.config.model import Config
+from trackside.documents.admission import Admission
+from trackside.documents.plan import Subject
+from trackside.forge.github import GithubForge
+from trackside.retrain.merge import merge_passed, merges
+from trackside.sandbox.server import Sandbox
+
+BOT = "github-actions[bot]"
+HELD = {"contents": "write", "pull-requests": "write", "actions": "write"}
+BRANCH = "trackside/retrain/delay"
+POLICY = """\
+version: 1
+models:
+  delay:
+    path: model.bin
+    drift: {reference: a.csv, current: b.csv, retrain: {auto-merge: true}}
+  price: {path: other.bin, drift: {reference: a.csv, current: b.csv, retrain: {}}}
+"""
+RELEASE = b"""on:
+  workflow_dispatch: {inputs: {task: {type: string}, model: {type: string}, commit: {type: string}}}
+run-name: "${{ inputs.task }} ${{ inputs.model }} ${{ inputs.commit }}"
+jobs:
+  register:
+    runs-on: no-such-runner
+    steps:
+      - run: "true"
+"""
+
+
+@pytest.fixture
+def attached(sandbox: Sandbox) -> Iterator[None]:
+    with dispatching(sandbox):
+        yield
+
+
+def opened(sandbox: Sandbox, branch: str = BRANCH) -> tuple[str, Admission]:
+    """A repository with a pull request whose merge result was trained and admitted."""
+    repo = f"acme/m{sandbox.state.next('test')}"
+    sandbox.hub.add_repo(repo)
+    sandbox.hub.set_role(repo, "ada", "write")
+    files = {"trackside.yaml": POLICY.encode(), ".github/workflows/release.yml": RELEASE}
+    sandbox.hub.commit_folder(repo, "main", files, "first", user("ada"))
+    head = sandbox.hub.commit_folder(repo, branch, {"params.yaml": b"a: 1\n"}, "Retrain", user("ada"))
+    number = sandbox.hub.open_pull(repo, title="Retrain", head=branch, base="main", actor=user("ada"))
+    subject = Subject(
+        kind="pull_request", repository=repo, commit="1" * 40, base_commit="2" * 40, head_commit=head,
+        head_repository=repo, pull_request=number, branch=branch,
+    )  # fmt: skip
+    admission = Admission(
+        model="delay", subject=subject, actor="ada", policy_commit="2" * 40, runs_on=["x"], timeout_minutes=1,
+        input_digest="sha256:" + "0" * 64, targets=[], stages=[], reusable=True,
+    )  # fmt: skip
+    return repo, admission
+
+
+def config() -> Config:
+    return load(POLICY)
+
+
+def forge_of(sandbox: Sandbox, repo: str, **more: Any) -> GithubForge:
+    return bot_forge(sandbox, repo, HELD, viewer=BOT, **more)
+
+
+def started(sandbox: Sandbox, repo: str) -> list[str]:
+    sandbox.dispatcher.wait_idle(10)
+    return [one["display_title"] for one in sandbox.state.list("run", repo) if one["event"] == "workflow_dispatch"]
+
+
+def test_a_passed_gate_merges_and_starts_the_release(sandbox: Sandbox, attached: None) -> None:
+    repo, admission = opened(sandbox)
+    with forge_of(sandbox, repo) as forge:
+        applied = merge_passed(forge, config(), admission, "passed", workflow="release.yml")
+        assert [one.outcome for one in applied] == ["updated", "created"], applied
+        tip = sandbox.hub.bare(repo).sha("refs/heads/main")
+        assert started(sandbox, repo) == [f"register delay {tip}"]
+        again = merge_passed(forge, config(), admission, "passed", workflow="release.yml")
+        assert [one.outcome for one in again] == ["unchanged", "skipped"]
+    message = sandbox.hub.bare(repo).commit(tip or "").message
+    assert message.startswith(f"Merge the retraining of delay (#{admission.subject.pull_request})")
+
+
+def test_nothing_else_is_merged(sandbox: Sandbox, attached: None) -> None:
+    repo, admission = opened(sandbox)
+    subject = admission.subject
+    replace = msgspec.structs.replace
+    others: list[tuple[Admission | None, Any]] = [
+        (None, "passed"),
+        (admission, "failed"),
+        (admission, "neutral"),
+        (admission, None),
+        (replace(admission, experiment=True), "passed"),
+        (replace(admission, reusable=False), "passed"),
+        (replace(admission, model="price"), "passed"),
+        (replace(admission, model="gone"), "passed"),
+        (replace(admission, subject=replace(subject, branch="topic")), "passed"),
+        (replace(admission, subject=replace(subject, branch="trackside/retrain/price")), "passed"),
+        (replace(admission, subject=replace(subject, head_repository="mallory/r")), "passed"),
+        (replace(admission, subject=replace(subject, kind="commit")), "passed"),
+        (replace(admission, subject=replace(subject, head_commit="3" * 40)), "passed"),
+    ]
+    with forge_of(sandbox, repo) as forge:
+        for wrong, gate in others:
+            assert merge_passed(forge, config(), wrong, gate, workflow="release.yml") == (), (wrong, gate)
+        sandbox.hub.set_state(repo, subject.pull_request or 0, "closed", user("ada"))
+        assert merge_passed(forge, config(), admission, "passed", workflow="release.yml") == ()
+    assert not sandbox.hub.pull(repo, subject.pull_request or 0)["merged"]
+    print(f"{len(others) + 1} that are not merged")
+    assert len(others) == 13
+
+
+def test_a_topic_branch_is_judged_before_github_is_asked() -> None:
+    assert not merges(config(), None, "passed")
+
+
+def test_what_may_not_be_merged_is_told_and_releases_nothing(sandbox: Sandbox, attached: None) -> None:
+    repo, admission = opened(sandbox)
+    sandbox.hub.set_draft(repo, admission.subject.pull_request or 0, True, user("ada"))
+    with forge_of(sandbox, repo) as forge:
+        (applied,) = merge_passed(forge, config(), admission, "passed", workflow="release.yml")
+    assert (applied.outcome, applied.reason_code) == ("failed", "merge_conflict")
+    assert started(sandbox, repo) == []
+
+
+def test_after_any_fault_one_re_run_ends_as_without(sandbox: Sandbox, attached: None) -> None:
+    def shown(repo: str, admission: Admission) -> Any:
+        tip = sandbox.hub.bare(repo).sha("refs/heads/main")
+        merged = sandbox.hub.pull(repo, admission.subject.pull_request or 0)["merged"]
+        return merged, [title == f"register delay {tip}" for title in started(sandbox, repo)]
+
+    repo, admission = opened(sandbox)
+    with forge_of(sandbox, repo) as forge:
+        methods = noted(forge)
+        merge_passed(forge, config(), admission, "passed", workflow="release.yml")
+    expected, ran = shown(repo, admission), 0
+    assert expected == (True, [True])
+    for case in cases(methods):
+        repo, admission = opened(sandbox)
+
+        def work(forge: GithubForge, admission: Admission = admission) -> None:
+            from trackside.errors import ForgeError
+
+            try:
+                merge_passed(forge, config(), admission, "passed", workflow="release.yml")
+            except ForgeError:
+                return
+
+        with forge_of(sandbox, repo, clock=FastClock()) as forge:
+            broken(case, sandbox, forge, work)
+        with forge_of(sandbox, repo) as forge:
+            applied = merge_passed(forge, config(), admission, "passed", workflow="release.yml")
+        assert "failed" not in [one.outcome for one in applied], (case, applied)
+        assert shown(repo, admission) == expected, case
+        ran += 1
+    print(f"{ran} faults at {len(methods)} API calls of an auto-merge")
+    assert ran == len(list(cases(methods))) >= 2 * len(methods)
