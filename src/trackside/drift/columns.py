@@ -104,7 +104,7 @@ class Observed:
     def _add_numbers(self, array: Any) -> None:
         values, wrong = numbers(array)
         nan = np.isnan(values)
-        finite = values[np.isfinite(values)]
+        finite = finite_of(values)
         self.wrong += wrong
         self.missing += int(nan.sum())
         self.infinite += int(values.size - nan.sum() - finite.size)
@@ -207,8 +207,25 @@ def numbers(array: Any) -> tuple[Floats, int]:
             return found, int(np.isnan(found).sum()) - array.null_count - _written_nan(array)
     elif kind_of(array.type) not in ("number", "boolean"):
         return np.full(len(array), np.nan), len(array) - array.null_count
-    made = pc.cast(array, pa.float64(), safe=False)
-    return np.asarray(made.to_numpy(zero_copy_only=False), dtype=np.float64), 0
+    return _plain(pc.cast(array, pa.float64(), safe=False)), 0
+
+
+def finite_of(values: Floats) -> Floats:
+    """The finite values, within ±1e308 so that an edge has room beside each."""
+    return np.clip(values[np.isfinite(values)], -1e308, 1e308)
+
+
+def _plain(array: Any) -> Floats:
+    """An Arrow array of doubles with NaN for null; by its buffers, since Arrow's own conversion imports pandas."""
+    if not len(array):
+        return np.zeros(0)
+    there, data = array.buffers()
+    part = slice(array.offset, array.offset + len(array))
+    values = np.frombuffer(data, dtype=np.float64)[part]
+    if not array.null_count:
+        return values
+    bits = np.unpackbits(np.frombuffer(there, dtype=np.uint8), bitorder="little")[part]
+    return np.where(bits == 1, values, np.nan)
 
 
 def _number(text: str | None) -> float:
@@ -279,5 +296,4 @@ def edges_of(values: Floats, low: float, high: float, bins: int = BINS) -> Float
     if found.size > bins:
         found = np.quantile(values, np.linspace(0, 1, bins + 1)[1:], method="inverted_cdf")
     found = np.unique(np.append(found, high))
-    first = max(float(np.nextafter(low, -np.inf)), -np.finfo(np.float64).max)
-    return np.concatenate(([first], found[found > first]))
+    return np.concatenate(([np.nextafter(low, -np.inf)], found))

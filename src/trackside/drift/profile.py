@@ -11,7 +11,18 @@ import numpy as np
 
 from trackside.config.model import DriftPolicy
 from trackside.documents.profile import Column, Profile
-from trackside.drift.columns import BINS, SAMPLE, Floats, Kind, Observed, edges_of, kind_of, numbers, texts_of
+from trackside.drift.columns import (
+    BINS,
+    SAMPLE,
+    Floats,
+    Kind,
+    Observed,
+    edges_of,
+    finite_of,
+    kind_of,
+    numbers,
+    texts_of,
+)
 from trackside.drift.tables import Table, open_table
 from trackside.errors import DataError
 from trackside.system.files import sha256_of
@@ -122,8 +133,7 @@ class _Sample:
     high: float = -np.inf
 
     def add(self, array: Any) -> None:
-        found, _ = numbers(array)
-        finite = found[np.isfinite(found)]
+        finite = finite_of(numbers(array)[0])
         if not finite.size:
             return
         self.low, self.high = min(self.low, float(finite.min())), max(self.high, float(finite.max()))
