@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -32,6 +34,7 @@ from trackside.plan.objects import read_commit
 from trackside.plan.resolve import Job, resolve
 from trackside.registry import read
 from trackside.registry.decide import version_of
+from trackside.registry.package import OWN, Package
 from trackside.registry.tags import message, stage_tag
 from trackside.sandbox.actions.dispatcher import Dispatcher
 from trackside.sandbox.server import Sandbox
@@ -354,6 +357,64 @@ def test_two_merges_at_once_get_a_version_each(place: Trained) -> None:
         assert commits[1] in {one.commit for one in records}
     print(f"{rounds} rounds of two merges, {both} with a version each")
     assert both >= 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_same_merge_registered_three_times_at_once_is_one_release(place: Trained) -> None:
+    rounds, commit = 3, place.start()
+    inputs = place.digest(commit)
+    for number in range(rounds):
+        if number:
+            commit = place.change(0.2 + number)
+            inputs = place.digest(commit)
+        run = place.trained(commit, f"weights {number}".encode(), digest=inputs)
+        barrier = threading.Barrier(3)
+
+        def work(commit: str = commit, barrier: threading.Barrier = barrier) -> None:
+            barrier.wait()
+            with contextlib.suppress(TracksideError):  # whoever comes second may be refused an upload
+                place.register(place.pushed(commit))
+
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        place.register(place.pushed(commit))
+        assert [one.state for one in place.records()] == ["published"] * (number + 1)
+        assert [one.run for one in place.records()].count(run.id) == 1
+        assert [one["draft"] for one in place.releases()] == [False] * (number + 1)
+        assert len(place.tags()) == number + 1
+    print(f"{rounds} rounds of three")
+    assert rounds == 3
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_model_that_broke_its_bounds_says_so(place: Trained) -> None:
+    place.policy = POLICY.replace("direction: max", "direction: max, min: 0.9")
+    commit = place.start()
+    place.trained(commit, b"bad", auc=0.5)
+    place.register(place.pushed(commit))
+    (page,) = place.releases()
+    assert "> [!WARNING]\n> auc 0.5000, below" in page["body"]
+
+
+def test_a_model_may_have_the_name_of_another_file_of_a_release(tmp_path: Path) -> None:
+    names = {}
+    for name in ("README.md", "run.json", "x.folder.zip", "mod\u00e8le (1).bin", "..", "a" * 300, "image.json"):
+        source = tmp_path / "source"
+        source.write_bytes(b"content")
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))
+        package = Package(folder=folder, limit=3)
+        package.add_model(source, f"out/{name}", digest(b"content"))
+        names[name] = package.assets[0].name
+        assert [one.size for one in package.assets if one.role == "model"] == [3, 3, 1]
+        assert all(re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,140}", one.name) for one in package.assets)
+        assert len({one.name for one in package.assets} | set(OWN)) == len(package.assets) + len(OWN) - 1
+    assert names["README.md"] == "model-README.md.part01"
+    assert names["x.folder.zip"] == "x.folder.zip.part01"
+    print(f"{len(names)} names")
+    assert len(names) == 7
 
 
 DRIFT = """\

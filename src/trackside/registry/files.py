@@ -103,8 +103,11 @@ def _safe(path: str) -> str:
 
 
 def _put(obj: Object, cache: Path, target: Path) -> None:
-    """Plain files from the cache."""
+    """Plain files from the cache, as links where the file system has them: models are large."""
     for name, one in sorted((members(obj, cache) or {}).items()):
         place = target / name if name else target
         place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(one.path(cache), place)
+        try:
+            place.hardlink_to(one.path(cache))
+        except OSError:
+            shutil.copyfile(one.path(cache), place)

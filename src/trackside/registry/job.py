@@ -165,7 +165,8 @@ class _Registration:
         run = self.ports.store.run_for_inputs(model.name, digest)
         if run is None:
             return self._train(model.name, digest)
-        pull = next(iter(self.forge.merged_by(self.asked.commit)), None)
+        merged = self.forge.merged_by(self.asked.commit)
+        pull = next((one for one in merged if one.base_ref == self.branch), None)
         wish = Wish(
             run=run,
             commit=self.asked.commit,

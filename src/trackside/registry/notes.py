@@ -11,7 +11,7 @@ from trackside.documents.report import MetricRow
 from trackside.documents.run import Dependency, Run
 from trackside.report.diff import data_rows, metric_rows, value_rows
 from trackside.report.escape import code, inline
-from trackside.report.text import change, decimals, duration, number, short, size, value
+from trackside.report.text import change, decimals, duration, number, sentence, short, size, value
 
 MOST_ROWS = 40
 """Rows of a table; the run document has them all."""
@@ -39,6 +39,7 @@ def notes(facts: Facts) -> str:
     release, run = facts.release, facts.run
     parts = [_head(facts)]
     against = facts.before.version if facts.before else ""
+    parts.append(_broken(facts.metrics))
     parts.append(metrics_table(facts.metrics, against, release.version))
     if facts.before is None:
         parts.append("This is the first version.")
@@ -63,6 +64,12 @@ def _head(facts: Facts) -> str:
         link = f"{facts.web_url}/compare/{facts.before.commit}...{release.commit}"
         lines.append(f"[All code changes since {facts.before.version}]({link}).")
     return "\n".join(lines)
+
+
+def _broken(rows: Sequence[MetricRow]) -> str:
+    """What the policy does not allow, and was merged all the same."""
+    bad = [row for row in rows if row.gated and row.verdict in ("failed_bound", "regressed", "gone")]
+    return "> [!WARNING]\n" + "\n".join(f"> {inline(sentence(row))}." for row in bad) if bad else ""
 
 
 def metrics_table(rows: Sequence[MetricRow], before: str, now: str) -> str:

@@ -53,8 +53,7 @@ class Package:
             path: where it belongs, relative to the repository.
             digest: what the run recorded, for the manifest.
         """
-        name = asset_name(path.rpartition("/")[2])
-        name = f"model-{name}" if name in OWN else name
+        name = model_name(path)
         folder = source.is_dir()
         if folder:
             name += FOLDER
@@ -91,6 +90,12 @@ def asset_name(name: str) -> str:
     """A name as GitHub keeps it: other characters than letters, digits, `._-` become dots there."""
     made = re.sub(r"[^A-Za-z0-9._-]+", ".", name).strip(".") or "model"
     return made[:120]
+
+
+def model_name(path: str) -> str:
+    """The asset that a model file becomes; none of the names that a release needs itself."""
+    name = asset_name(path.rpartition("/")[2])
+    return f"model-{name}" if name in OWN else name
 
 
 def split(source: Path, folder: Path, name: str, limit: int) -> list[Path]:

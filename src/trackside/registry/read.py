@@ -15,7 +15,7 @@ from trackside.documents.run import Run
 from trackside.errors import DataError, NotFound
 from trackside.forge.model import FoundAsset, TagObject, TagRef
 from trackside.forge.ports import ContentReader
-from trackside.registry.package import FOLDER, unpack
+from trackside.registry.package import FOLDER, model_name, unpack
 from trackside.registry.tags import RegistryState, fold
 from trackside.registry.versions import Version, parse
 from trackside.store.layout import DATA_BRANCH
@@ -182,7 +182,7 @@ def fetch_model(reader: AssetReader, release: Release, folder: Path) -> Path:
             for part in parts[1:]:
                 with (Path(aside) / part.name).open("rb") as more:
                     shutil.copyfileobj(more, file)
-        if FOLDER in parts[0].name:
+        if parts[0].name.startswith(model_name(path) + FOLDER):
             unpack(whole, target)
         else:
             whole.replace(target)
