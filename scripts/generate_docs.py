@@ -25,6 +25,8 @@ ACTIONS = {
     "branch. Checks out nothing. See [commands](commands.md).",
     "promote": "Gives a stage to a version, or back to the one before, as a dispatch of `release.yml` asks. See "
     "[commands](commands.md).",
+    "drift": "Compares production data with the version in use: verdict and history on the data branch, reports, an issue "
+    "or check. Executes nothing of the repository. See [drift](drift.md).",
     "setup": "The environment of one requirement set, from its hash-pinned lock. The other actions call it themselves.",
 }
 
