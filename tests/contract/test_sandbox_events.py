@@ -154,7 +154,7 @@ def test_queued_runs_wait_in_line_and_are_cancelled_at_once(
     started = time.monotonic()
     for run in runs(sandbox, repo):
         assert job("POST", f"/actions/runs/{run['id']}/cancel").status_code == 202
-    while any(run["status"] != "completed" for run in runs(sandbox, repo)) and time.monotonic() < started + 5:
+    while any(run["status"] != "completed" for run in runs(sandbox, repo)) and time.monotonic() < started + 10:
         time.sleep(0.02)
     assert [run["conclusion"] for run in runs(sandbox, repo)] == ["cancelled"] * 4
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 10

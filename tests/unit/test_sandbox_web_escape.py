@@ -221,7 +221,7 @@ def put_everywhere(site: Site, words: str) -> list[str]:
     tabs = ["", "/commits", "/checks", "/files"]
     rest = ["", "/pulls", "/releases", "/actions", "/actions/runs/8", "/actions/runs/8/job/9", "/runs/4", "/compare"]
     rest += ["/issues", "/issues/50", "/issues/new", "/labels", "/tags", "/deployments", "/activity", "/branches"]
-    rest += ["/commits"]
+    rest += ["/commits", f"/compare/main...{sha}"]
     return [*(f"/{REPO}/pull/1{tab}" for tab in tabs), *(f"/{REPO}{one}" for one in rest), f"/{REPO}/commit/{sha}"]
 
 
@@ -276,7 +276,7 @@ def test_hostile_words_stay_words(site: Site) -> None:
             count += 1
     print(f"{len(CASES)} hostile texts on {count} pages")
     assert len(CASES) >= 50
-    assert count == len(CASES) * 22
+    assert count == len(CASES) * 23
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])

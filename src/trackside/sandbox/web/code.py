@@ -165,3 +165,17 @@ def commits(ask: Ask) -> Page:
     ]
     data = {"ref": ref, "rows": rows, "count": bare.count(tip)}
     return Page(template="commits.html.j2", title=f"Commits · {ask.repo}", data=data, tab="code")
+
+
+def comparison(ask: Ask) -> Page:
+    """What `head` has that `base` has not: commits, and the changes since they parted."""
+    base_name, dots, head_name = ask.params["basehead"].partition("...")
+    bare = ask.hub.bare(ask.repo)
+    base, head = (ask.hub.commit_of(ask.repo, name) if dots else None for name in (base_name, head_name))
+    start = bare.merge_base(base, head) if base and head else None
+    if start is None or head is None:
+        raise missing()
+    files, count = look.diff(bare, start, head)
+    found = look.commits(bare, f"{start}..{head}")
+    data = {"base": base_name, "head": head_name, "commits": found, "files": files, "count": count}
+    return Page(template="comparison.html.j2", title=f"{ask.params['basehead']} · {ask.repo}", data=data, tab="code")

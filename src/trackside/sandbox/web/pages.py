@@ -23,6 +23,7 @@ TABLE = [
         _R + "/activity": story.page,
         _R + "/pulls": conversation.pulls,
         _R + "/compare": conversation.compare,
+        _R + "/compare/{basehead:path}": code.comparison,
         _R + "/labels": conversation.labels,
         _R + "/issues": conversation.issues,
         _R + "/issues/new": conversation.new_issue,
