@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from drift_world import POLICY, Watched
+from drift_world import POLICY, Watched, rows, table_bytes
+from sweeps import broken, cases, noted
 from trackside.documents.codec import load
 from trackside.documents.verdict import Verdict
-from trackside.errors import ConfigError, Refused
+from trackside.drift.render import marker
+from trackside.errors import ConfigError, Refused, TracksideError
+from trackside.forge.github import GithubForge
+from trackside.forge.operations import UpsertIssue
 from trackside.sandbox.server import Sandbox
 
 
@@ -223,3 +228,42 @@ def test_one_model_in_trouble_does_not_stop_the_other(place: Watched) -> None:
     with pytest.raises(ConfigError, match="placeholder"):
         place.check("2026-03-01")
     assert place.verdict("2026-03-01").verdict == "ok"
+
+
+def test_any_fault_at_any_call_is_mended_by_a_second_run(place: Watched) -> None:
+    """A day of drift whose check is broken at each of its calls in turn, then repeated: one verdict, one open issue."""
+    place.release()
+    shown = table_bytes(rows(place.rng, 300, shift=0.9))
+    day = iter(days("2026-04-01", 400))
+
+    def prepare() -> str:
+        """A day with drift, and no open issue of the days before."""
+        now = next(day)
+        (place.checkout / "production").mkdir(exist_ok=True)
+        (place.checkout / f"production/{now}.parquet").write_bytes(shown)
+        with place.forge() as forge:
+            forge.apply([UpsertIssue(marker=marker("delay"), title="t", body="b", open=False)])
+        return now
+
+    first = prepare()
+    forge = place.forge()
+    methods = noted(forge)
+    place.check(first, forge)
+    (issue,) = place.issues("open")
+    expected = issue["title"], place.verdict(first).moved
+    swept = list(cases(methods))
+    for case in swept:
+        now = prepare()
+        broken(case, place.sandbox, place.forge(), lambda forge, now=now: attempt(place, now, forge))  # type: ignore[misc]
+        place.check(now)
+        (issue,) = place.issues("open")
+        assert (issue["title"], place.verdict(now).moved) == expected, case
+        assert f"As of {now}" in issue["body"], case
+    print(f"{len(swept)} faults at {len(methods)} calls of a drift check")
+    assert len(swept) >= 2 * len(methods) >= 30
+
+
+def attempt(place: Watched, day: str, forge: GithubForge) -> None:
+    """A check that may fail."""
+    with contextlib.suppress(TracksideError):
+        place.check(day, forge)
