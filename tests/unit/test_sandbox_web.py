@@ -401,3 +401,17 @@ def test_exported_copy_has_no_broken_link(filled, tmp_path: Path) -> None:
     assert (out / "_static" / "style.css").is_file()
     assert (out / "_static" / "mermaid.min.js").is_file()
     assert not any("127.0.0.1" in file.read_text(encoding="utf-8") for file in files)
+
+
+def test_links_of_an_earlier_port_still_lead_home(tmp_path: Path) -> None:
+    first = sandbox_with_pages(tmp_path)
+    old = first.url
+    first.seed.repository(REPO, {"a": b"a"})
+    first.hub.new_issue(REPO, title="x", body=f"[run]({old}/{REPO}/actions)", actor=first.seed.person("octo"))
+    first.stop()
+    second = sandbox_with_pages(tmp_path)
+    try:
+        assert second.url != old
+        assert f'<a href="/{REPO}/actions"' in ask(second, f"/{REPO}/issues/1").text
+    finally:
+        second.stop()

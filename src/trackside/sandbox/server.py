@@ -147,6 +147,8 @@ class Sandbox:
                 link="sandbox.md",
             ) from error
         self.hub.url = f"http://{ADDRESS}:{listener.getsockname()[1]}"
+        # Texts hold the address of their day: the pages read those links as their own.
+        self.state.put("address", "", self.hub.url, {"url": self.hub.url})
         self._thread = threading.Thread(
             target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True, name="sandbox"
         )

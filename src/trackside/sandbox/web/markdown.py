@@ -64,12 +64,14 @@ class Links:
         base: folder that relative links start from, such as `/o/r/blob/main`; relative pictures come from `raw`.
         raw: folder of relative pictures.
         home: address of the sandbox; links to it lose that part, so that they stay right in an exported copy.
+        former: addresses that the sandbox had when the text was written.
     """
 
     reference: Callable[[str, str], str | None]
     base: str
     raw: str
     home: str
+    former: tuple[str, ...] = ()
 
 
 def render(text: str | None, links: Links) -> Markup:
@@ -211,8 +213,10 @@ def _clean(html: str, links: Links) -> str:
 def _address(value: str, base: str, links: Links) -> str | None:
     """A link's target: in-page, in the sandbox, in the repository, or elsewhere on the web."""
     value = value.strip()
-    if links.home and value.startswith(links.home + "/"):
-        value = value.removeprefix(links.home)
+    for home in filter(None, (links.home, *links.former)):
+        if value.startswith(home + "/"):
+            value = value.removeprefix(home)
+            break
     if value.startswith("#"):
         name = value[1:]
         return value if name.startswith((PREFIX, "issuecomment-")) else f"#{PREFIX}{name}"

@@ -199,6 +199,7 @@ class Site:
             base=f"{base}/blob/{quote(ref)}",
             raw=f"{base}/raw/{quote(ref)}",
             home=self.hub.url,
+            former=tuple(str(doc["url"]) for doc in self.hub.state.list("address", "")),
         )
         return render(source, links)
 
