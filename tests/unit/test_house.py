@@ -73,7 +73,9 @@ def test_version_imports_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("action", ["setup", "plan", "train", "report", "command", "promote", "register", "drift"])
+@pytest.mark.parametrize(
+    "action", ["setup", "plan", "train", "report", "command", "promote", "register", "drift", "retrain"]
+)
 def test_the_inputs_table_is_the_action_file(action: str) -> None:
     shipped = yaml.safe_load((ROOT / f"actions/{action}/action.yml").read_text())
     rows = {
