@@ -162,7 +162,7 @@ def workflow_state(p: Patient, state: str) -> None:
     p.sandbox.state.put("workflow", p.repo, path, p.sandbox.hub.workflow(p.repo, path) | {"state": state})
 
 
-TRAIN, PULL = f"{FLOWS}/train.yml", f"{FLOWS}/pull-request.yml"
+TRAIN, PULL, RELEASE = (f"{FLOWS}/{name}.yml" for name in ("train", "pull-request", "release"))
 
 # what happens, check, level, words of the finding
 # fmt: off
@@ -245,6 +245,8 @@ CASES: list[tuple[str, Callable[[Patient], None], str, str, str]] = [
         "warning",
         "job train has `contents: write` and needs read",
     ),
+    ("another default branch", lambda p: p.edit(RELEASE, "[main, master]", "[trunk]"),
+     "workflows.branch", "error", "release.yml waits for pushes to trunk, not to main"),
     ("broken YAML", lambda p: p.edit(TRAIN, "jobs:", "jobs: ["), "workflows.permissions", "error", "is no YAML"),
     ("Actions off", setting("actions_enabled", False), "settings.actions", "error", "switched off"),
     ("Actions limited", setting("allowed_actions", "selected"),

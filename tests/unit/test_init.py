@@ -456,6 +456,19 @@ def test_a_folder_within_a_repository(tmp_path: Path, say: Say, monkeypatch: pyt
     assert say("init")[0] == 0
 
 
+def test_a_default_branch_of_another_name(tmp_path: Path, say: Say) -> None:
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    words = ["git", "-C", tmp_path, "symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/release/1.x"]
+    subprocess.run(words, check=True)
+    put(tmp_path, {"dvc.yaml": dvc_yaml(train=stage("m.pkl"))})
+    assert say("init")[0] == 0
+    made = yaml.safe_load((tmp_path / ".github/workflows/release.yml").read_text())
+    assert made[True]["push"]["branches"] == ["release/1.x"]
+    _, out, _ = say("doctor", "--offline", "--json")
+    edited = [one for one in json.loads(out)["findings"] if one["check"] == "workflows.edited"]
+    assert {one["level"] for one in edited} == {"ok"}
+
+
 def test_a_model_that_git_tracks_is_told(tmp_path: Path, say: Say) -> None:
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     put(tmp_path, {"train.py": "", "a model.pkl": "x"})

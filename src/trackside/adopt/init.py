@@ -22,6 +22,8 @@ from trackside.system.process import Processes
 
 WORKFLOWS = ".github/workflows"
 OWN = re.compile(r"uses:\s*trackside-ml/trackside(/[\w/-]+)?@")
+BRANCHES = "branches: [main, master]"
+"""How a shipped workflow names the default branch."""
 LINK = "quickstart.md"
 _ASIDE = re.compile(r"(^|[^a-z])(dev|tests?|serv\w*|deploy\w*|docs?|lint)([^a-z]|$)", re.IGNORECASE)
 _SAID = {"write": "wrote", "replace": "replaced", "keep": "kept", "same": "same"}
@@ -56,9 +58,10 @@ def init(context: Context, root: Path, wish: Wish) -> int:
     elif wish.force:
         context.say(f"{CONFIG_FILE} stays: it is yours; delete it to have a new one drafted")
     notes: dict[str, str] = {}
+    branch = _default_branch(context.processes, root)
     for name in workflow_names(policy):
         path = f"{WORKFLOWS}/{name}"
-        wanted[path] = shipped_workflow(name)
+        wanted[path] = shipped_workflow(name).replace(BRANCHES, f"branches: [{branch}]" if branch else BRANCHES)
         notes[path] = _why_kept(root / path)
     changes = planned(root, wanted, force=wish.force, notes=notes)
     if not wish.dry_run:
@@ -69,6 +72,13 @@ def init(context: Context, root: Path, wish: Wish) -> int:
     else:
         _tell(context, tree, models, changes, wish)
     return 0
+
+
+def _default_branch(processes: Processes, root: Path) -> str:
+    """The default branch as the clone knows it, where it is neither `main` nor `master`; empty otherwise."""
+    done = processes.run(["git", "-C", root, "symbolic-ref", "--quiet", "refs/remotes/origin/HEAD"], check=False)
+    name = done.text.strip().removeprefix("refs/remotes/origin/") if done.returncode == 0 else ""
+    return "" if name in ("", "main", "master") else draft.scalar(name)
 
 
 def _at_the_top(root: Path) -> None:

@@ -82,6 +82,12 @@ CHECKS: dict[str, Check] = {
             link="trust.md",
         ),
         Check(
+            id="workflows.branch",
+            title="what runs on pushes runs on those to the default branch",
+            remedy="name the default branch under `on.push.branches`",
+            link="quickstart.md",
+        ),
+        Check(
             id="token.valid",
             title="the token sees the repository",
             remedy="export GITHUB_TOKEN=… of somebody who may read the repository; --repository owner/name names it",

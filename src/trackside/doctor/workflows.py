@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 import yaml
@@ -16,6 +17,7 @@ from trackside.doctor.table import Findings, Level, found
 NEEDED = frozenset({"pull-request.yml", "train.yml"})
 _PIN = re.compile(r"(trackside-ml/trackside(?:/[\w/-]+)?)@(\S+)([ \t]+#[^\n]*)?")
 _CRON = re.compile(r"^(\s*- cron:\s*).*$", re.MULTILINE)
+_BRANCHES = re.compile(r"^(\s+branches: ).*(?=# the default branch)", re.MULTILINE)
 _EXTRAS = re.compile(r"^env:[^\n]*\n  TRACKSIDE_EXTRAS:[^\n]*\n\n?", re.MULTILINE)
 _SHA = re.compile(r"[0-9a-f]{40}")
 _LEVELS = {"none": 0, "read": 1, "write": 2}
@@ -39,6 +41,8 @@ def check(place: Place) -> Findings:
         else:
             yield found("workflows.present", "ok", f"{path} is there")
             yield from _compare(path, text, shipped_workflow(name))
+            if place.facts is not None:
+                yield from _branch(path, text, place.facts.default_branch)
 
 
 def _compare(path: str, text: str, shipped: str) -> Findings:
@@ -56,7 +60,7 @@ def _compare(path: str, text: str, shipped: str) -> Findings:
 
 def _neutral(text: str) -> str:
     """The text without what people are meant to set: the version, the time of the check, extras of DVC."""
-    made = _CRON.sub(r"\1…", _PIN.sub(r"\1@…", text))
+    made = _BRANCHES.sub(r"\1… ", _CRON.sub(r"\1…", _PIN.sub(r"\1@…", text)))
     return _EXTRAS.sub("", made).replace("\r\n", "\n").rstrip() + "\n"
 
 
@@ -101,6 +105,23 @@ def _permissions(path: str, text: str, shipped: str) -> Findings:
                 )
     if not wrong:
         yield found("workflows.permissions", "ok", f"{path}: each job has what it needs and no more")
+
+
+def _branch(path: str, text: str, default: str) -> Findings:
+    """Whether what runs on pushes runs on those to the default branch."""
+    data: dict[Any, Any] = _loaded(text) or {}
+    events = data.get("on", data.get(True))  # YAML 1.1 reads `on` as true
+    push = events.get("push") if isinstance(events, dict) else None
+    names = push.get("branches") if isinstance(push, dict) else None
+    if isinstance(names, list) and not any(fnmatchcase(default, str(name)) for name in names):
+        yield found(
+            "workflows.branch",
+            "error",
+            f"{path} waits for pushes to {', '.join(map(str, names))}, not to {default}",
+            remedy=f"branches: [{default}]",
+        )
+    elif names:
+        yield found("workflows.branch", "ok", f"{path} runs on pushes to {default}")
 
 
 def _loaded(text: str) -> dict[str, Any] | None:
