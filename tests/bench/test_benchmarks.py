@@ -62,6 +62,14 @@ def test_answered_inputs_execute_no_stage(tmp_path: Path) -> None:
 
 
 @pytest.mark.act
+def test_a_comment_starts_its_run_within_eight_calls(tmp_path: Path) -> None:
+    rows = measured(tmp_path, "command")
+    assert bounds(rows) == [("s", 3.0), ("", 8)]
+    (calls,) = [row["value"] for row in rows.values() if row["bound"] == 8]
+    assert calls <= 8
+
+
+@pytest.mark.act
 def test_a_merged_run_is_released_without_a_stage(tmp_path: Path) -> None:
     rows = measured(tmp_path, "release")
     assert bounds(rows) == [("s", 8.0), ("", 0), ("", 60), ("", 20)]
