@@ -383,6 +383,12 @@ def test_columns_are_chosen_by_the_policy(tmp_path: Path) -> None:
     assert sorted(made.metrics) == ["brier", "log_loss", "roc_auc"]
 
 
+def test_row_numbers_of_pandas_are_no_feature(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "r.parquet", {"x": [1.0, 2.0] * 100, "__index_level_0__": list(range(200))})
+    made = build(path, DriftPolicy(reference="r", current="c"), "m")
+    assert [one.name for one in made.columns] == ["x"]
+
+
 def test_rare_levels_are_not_named(tmp_path: Path) -> None:
     """A profile is published with the release: a level of a few rows may be a person. It is still known again."""
     levels = ["common"] * 400 + ["rare"] * 4 + ["Ada Lovelace"]

@@ -32,15 +32,26 @@ def streak(verdict: Verdict, earlier: Sequence[Verdict]) -> int:
     Args:
         earlier: verdicts of earlier days, newest first.
     """
-    count = 0
+    return len(_row(verdict, earlier))
+
+
+def began(verdict: Verdict, earlier: Sequence[Verdict]) -> str:
+    """The first day of that row; empty where no check of it found drift."""
+    days = _row(verdict, earlier)
+    return days[-1] if days else ""
+
+
+def _row(verdict: Verdict, earlier: Sequence[Verdict]) -> list[str]:
+    """Days of the checks in a row that found drift, newest first."""
+    days = []
     for one in (verdict, *earlier):
         if one.reference.version != verdict.reference.version:
             break
         if one.verdict == "drift":
-            count += 1
+            days.append(one.as_of)
         elif one.verdict not in SILENT:
             break
-    return count
+    return days
 
 
 def proposes(verdict: Verdict, policy: DriftPolicy) -> bool:

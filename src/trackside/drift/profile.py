@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,9 @@ from trackside.system.files import sha256_of
 
 MAX_BYTES = 32 * 1024 * 1024
 """A profile larger than this is refused: some 2,000 columns of numbers."""
+
+_INDEX = re.compile(r"__index_level_\d+__")
+"""How pandas stores row numbers: they are no feature."""
 
 Role = Literal["feature", "prediction", "label"]
 
@@ -90,7 +94,7 @@ def roles_of(names: Sequence[str] | dict[str, Any], policy: DriftPolicy) -> dict
         special[policy.prediction] = "prediction"
     if policy.label:
         special[policy.label] = "label"
-    features = policy.features or [name for name in names if name not in special]
+    features = policy.features or [name for name in names if name not in special and not _INDEX.fullmatch(name)]
     made: dict[str, Role] = {name: "feature" for name in features if name not in policy.ignore and name not in special}
     return made | special
 

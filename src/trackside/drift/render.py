@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from trackside.documents.verdict import Kind, Test, Verdict
 from trackside.drift import drawings
-from trackside.drift.history import SILENT, course, main_test, since
+from trackside.drift.history import SILENT, began, course, main_test, since
 from trackside.drift.words import figure
 from trackside.report import escape
 
@@ -68,7 +68,7 @@ def standing(verdict: Verdict, earlier: Sequence[Verdict]) -> str:
     if verdict.verdict != "drift":
         last = next((one.as_of for one in earlier if one.verdict == "drift"), "")
         return f"As of {verdict.as_of}" + (f"; the last drift was on {last}." if last else ".")
-    first = min((since(name, verdict, earlier) for name in verdict.moved), default=verdict.as_of)
+    first = began(verdict, earlier)
     row = "first check that finds it" if verdict.streak <= 1 else f"{verdict.streak} checks in a row"
     return f"As of {verdict.as_of}: {row}, since {first}."
 
