@@ -134,7 +134,10 @@ def _one(
     folder = place.out / model.name
     folder.mkdir(exist_ok=True)
     operations = publish.operations(built, release, forge, branch, folder)
-    applied = list(forge.apply(operations, dry_run=place.dry_run))
+    applied: list[Applied] = []
+    for operation in operations:  # the record comes after what it vouches for: nothing follows a failure
+        if publish.failed(applied) is None:
+            applied += forge.apply([operation], dry_run=place.dry_run)
     if policy.deploy is not None and built.image.digest and publish.failed(applied) is None:
         from trackside.deploy.job import propose
 

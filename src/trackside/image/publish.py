@@ -95,9 +95,14 @@ def sentence(image: Image) -> str:
     tested = f"{smoke.passed} of {smoke.requests} recorded answers, {smoke.bad_refused} bad requests refused"
     if not image.container:
         return f"**Bento** {code(image.bento)}: served without a container for want of a backend; {tested}."
-    where = code(f"{image.reference}@{image.digest}") if image.digest else "built and tested, pushed nowhere"
+    where = _copied(f"{image.reference}@{image.digest}") if image.digest else "built and tested, pushed nowhere"
     pace = f"; latency {smoke.latency_ratio:.2f} times the last image's" if smoke.latency_ratio else ""
     return f"**Image** {where} ({image.size / 1e6:,.0f} MB): {tested}{pace}."
+
+
+def _copied(reference: str) -> str:
+    """A name to copy: without the invisible signs that keep names in prose from becoming links."""
+    return f"`{reference}`" if re.fullmatch(r"[\w.:/@+-]{1,600}", reference, re.ASCII) else code(reference)
 
 
 def comment(image: Image, release: Release, number: int) -> UpsertComment:
