@@ -16,6 +16,7 @@ from trackside.plan.changes import changed_inputs
 from trackside.plan.facts import Facts, ModelFacts, Reporter
 from trackside.plan.titles import parse_title, run_title
 from trackside.report.marker import check_name, external_id, marker
+from trackside.retrain.decide import branch_of
 
 
 def decide(facts: Facts, report: Reporter) -> tuple[Plan, list[Operation]]:
@@ -78,9 +79,11 @@ def _gated(facts: Facts, one: ModelFacts) -> ModelPlan:
     if facts.subject.kind == "pull_request":
         if facts.from_fork and asked == "event":
             return _plan(one, "refused", "fork", "Heads of forks start nothing by themselves.")
-        if train.on == "command" and asked == "event":
+        # Trackside's own proposal to retrain trains whatever starts others: the policy wants it by `drift.retrain`.
+        waits = asked == "event" and facts.subject.branch != branch_of(one.model.name)
+        if train.on == "command" and waits:
             return _plan(one, "refused", "command_only", "This repository trains on a comment command only.")
-        if train.on == "label" and train.label not in facts.labels and asked == "event":
+        if train.on == "label" and train.label not in facts.labels and waits:
             return _plan(one, "refused", "label_missing", f"Training waits for the label {train.label!r}.")
         cap = train.gpu_hours_per_pull
         if cap is not None and facts.gpu_seconds >= cap * 3600:
