@@ -96,9 +96,7 @@ def patient(sandbox: Sandbox, repo: str, tmp_path: Path) -> Patient:
     subprocess.run(["git", "init", "-q", root], check=True)
     config = f"[core]\n    remote = storage\n    no_scm = false\n['remote \"storage\"']\n    url = {remote}\n"
     files: dict[str, str | None] = {"trackside.yaml": POLICY, "dvc.yaml": PIPELINE, ".dvc/config": config}
-    files |= {f"{FLOWS}/{name}": shipped_workflow(name) for name in workflow_names(None)}
-    if f"{FLOWS}/drift.yml" not in files:
-        files[f"{FLOWS}/drift.yml"] = "on: {schedule: [{cron: '13 4 * * *'}]}\njobs: {}\n"
+    files |= {f"{FLOWS}/{name}": shipped_workflow(name) for name in workflow_names()}
     made.put(files)
     sandbox.hub.set_setting(repo, "actions_can_create_pull_requests", True)
     sandbox.hub.set_setting(repo, "fork_approval", "all_external_contributors")

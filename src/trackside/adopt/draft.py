@@ -62,7 +62,7 @@ def _model(model: Candidate) -> list[str]:
     lines += _predictions(model.predictions)
     lines += [
         "    # card: {license: apache-2.0, intended-use: what the model is for and what it is not for}",
-        "    # drift: # compares production data with what was trained on; then run `trackside init` again",
+        "    # drift: # compares production data with what was trained on, every night",
         "    #   reference: data/train.parquet",
         '    #   current: "production/{yesterday}.parquet"',
     ]

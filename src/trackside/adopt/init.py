@@ -15,8 +15,8 @@ from trackside.adopt.files import Change, planned, write
 from trackside.adopt.guess import Candidate, candidates
 from trackside.adopt.scan import Stage, Tree, scan
 from trackside.app import Context
-from trackside.config.load import load, load_file
-from trackside.config.model import CONFIG_FILE, Config
+from trackside.config.load import load
+from trackside.config.model import CONFIG_FILE
 from trackside.errors import ConfigError
 from trackside.system.process import Processes
 
@@ -52,14 +52,15 @@ def init(context: Context, root: Path, wish: Wish) -> int:
     _at_the_top(root)
     tree = scan(root)
     wanted = _pipeline(tree, wish)
-    models, policy, text = _policy(tree, wish)
-    if text:
-        wanted[CONFIG_FILE] = text
+    models: tuple[Candidate, ...] = ()
+    if not (root / CONFIG_FILE).is_file() or (root / CONFIG_FILE).is_symlink():
+        models, wanted[CONFIG_FILE] = _policy(tree, wish)
     elif wish.force:
-        context.say(f"{CONFIG_FILE} stays: it is yours; delete it to have a new one drafted")
+        said = f"{CONFIG_FILE} stays: it is yours; delete it to have a new one drafted"
+        tree = replace(tree, notes=(*tree.notes, said))
     notes: dict[str, str] = {}
     branch = _default_branch(context.processes, root)
-    for name in workflow_names(policy):
+    for name in workflow_names():
         path = f"{WORKFLOWS}/{name}"
         wanted[path] = shipped_workflow(name).replace(BRANCHES, f"branches: [{branch}]" if branch else BRANCHES)
         notes[path] = _why_kept(root / path)
@@ -104,11 +105,10 @@ def _tracked(processes: Processes, root: Path, wish: Wish) -> list[str]:
     ]
 
 
-def workflow_names(policy: Config | None) -> tuple[str, ...]:
-    """The shipped workflows that a policy needs: the drift check only where a model has `drift`."""
-    shipped = sorted(one.name for one in (files("trackside") / "shipped/workflows").iterdir())
-    drifting = policy is None or any(model.drift for model in policy.models)
-    return tuple(name for name in shipped if name.endswith(".yml") and (name != "drift.yml" or drifting))
+def workflow_names() -> tuple[str, ...]:
+    """The shipped workflows."""
+    shipped = (files("trackside") / "shipped/workflows").iterdir()
+    return tuple(sorted(one.name for one in shipped if one.name.endswith(".yml")))
 
 
 def shipped_workflow(name: str) -> str:
@@ -157,19 +157,14 @@ def _no_pipeline(tree: Tree) -> ConfigError:
     )
 
 
-def _policy(tree: Tree, wish: Wish) -> tuple[tuple[Candidate, ...], Config | None, str]:
-    """The models found, the policy that counts, and the text of a new `trackside.yaml` (empty: there is one)."""
-    path = tree.root / CONFIG_FILE
-    if path.is_file() and not path.is_symlink():
-        try:
-            return (), load_file(path), ""
-        except ConfigError:
-            return (), None, ""  # `trackside check` explains it
+def _policy(tree: Tree, wish: Wish) -> tuple[tuple[Candidate, ...], str]:
+    """The models found and a `trackside.yaml` of them, which loads. Raises ConfigError."""
     models = _of_command(tree, wish) if wish.command else candidates(tree, wish.outputs)
     if not models:
         raise _no_model(tree, wish)
     text = draft.config(models, lock=_lock(tree))
-    return models, load(text), text
+    load(text)
+    return models, text
 
 
 def _of_command(tree: Tree, wish: Wish) -> tuple[Candidate, ...]:
