@@ -86,11 +86,18 @@ def _pulls(ask: Ask) -> Iterator[Entry]:
 def _issues(ask: Ask) -> Iterator[Entry]:
     for doc in ask.hub.state.list("issue", ask.repo, is_pull=False):
         where, title = f"{_base(ask)}/issues/{doc['number']}", f"{doc['title']} #{doc['number']}"
+        renamed = ask.hub.state.list("issue_event", ask.repo, issue=doc["number"], event="renamed")
+        first = f"{renamed[0]['rename']['from']} #{doc['number']}" if renamed else title
         labels = ", ".join(doc["labels"])
         yield Entry(
-            at=doc["created_at"], kind="issue", who=doc["user"], did="opened the issue", title=title, page=where,
+            at=doc["created_at"], kind="issue", who=doc["user"], did="opened the issue", title=first, page=where,
             note=labels, order=doc["id"],
         )  # fmt: skip
+        for one in renamed:
+            yield Entry(
+                at=one["created_at"], kind="issue", who=one["actor"], did=f"gave issue #{doc['number']} the title",
+                title=one["rename"]["to"], page=where, order=one["id"],
+            )  # fmt: skip
         if doc["state"] == "closed":
             yield _closed(ask, doc, "closed the issue", title, where)
 
