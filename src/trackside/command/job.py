@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from trackside.config.load import load as load_config
 from trackside.config.model import CONFIG_FILE, Config
 from trackside.documents.codec import dump
 from trackside.documents.result import Result
-from trackside.errors import ConfigError, NotFound, Refused, TracksideError
+from trackside.errors import ConfigError, ForgeError, NotFound, Refused, TracksideError
 from trackside.event.model import CommentEvent, Event
 from trackside.forge.model import Pull, Push, WorkflowRun
 from trackside.forge.operations import Applied, Operation, React
@@ -66,13 +67,10 @@ def run_gate(
     dry_run: bool = False,
     again: bool = False,
 ) -> tuple[Result, list[Applied]]:
-    """Follow, refuse or ignore a comment.
+    """Follow, refuse or ignore a comment. Whatever goes wrong is told to its author, where GitHub still takes it.
 
     Args:
         again: the job is run again, so that an answer may stand there already.
-
-    Raises:
-        ForgeError: GitHub or the network failed before anything was decided.
     """
     ignored = _ignored(event)
     if ignored or not isinstance(event, CommentEvent):
@@ -86,9 +84,10 @@ def run_gate(
     except Refused as error:
         gate.answer(NOT, refusal(error))
         result = _result(gate, "refused", error.reason_code, error.message)
-    except ConfigError as error:
-        gate.answer(NOT, refusal(error))
-        result = _result(gate, "failed", error.reason_code, error.message)
+    except TracksideError as error:
+        with suppress(ForgeError):
+            gate.answer(NOT, refusal(error))
+        result = _result(gate, "failed", error.reason_code, error.message, exit_code=error.exit_code)
     return result, gate.applied
 
 
@@ -176,7 +175,7 @@ def _carried_out(gate: Gate, decided: Decided) -> Result:
     return _result(gate, "done", decided.reason_code, decided.message)
 
 
-def _result(gate: Gate, decision: str, code: str, message: str) -> Result:
+def _result(gate: Gate, decision: str, code: str, message: str, *, exit_code: int | None = None) -> Result:
     kept = [one for one in gate.applied if one.id and not isinstance(one.operation, React)]
     return Result(
         command="command",
@@ -185,6 +184,7 @@ def _result(gate: Gate, decision: str, code: str, message: str) -> Result:
         message=message[:4000],
         ids={"comment": str(gate.event.comment_id)} | {type(one.operation).__name__: str(one.id) for one in kept},
         urls={type(one.operation).__name__: one.url for one in kept if one.url},
+        values={} if exit_code is None else {"exit-code": exit_code},
     )
 
 
@@ -208,7 +208,9 @@ def stage_command(context: Context) -> Result:
     tell(context, applied)
     context.say(result.message)
     result = msgspec.structs.replace(
-        result, api_calls=forge.calls, values={"run-url": result.urls.get("DispatchWorkflow", "")}
+        result,
+        api_calls=forge.calls,
+        values=result.values | {"run-url": result.urls.get("DispatchWorkflow", "")},
     )
     write_result(result, Path(context.value("out", "command")))
     return result
