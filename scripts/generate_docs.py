@@ -21,12 +21,12 @@ ACTIONS = {
     "dispatched run before a runner is given to it.",
     "train": "One phase of a training run. Needs no token; only `pull` and `push` see the data remote's credentials.",
     "report": "Publishes a run: record on the data branch, check run, comment, job summary.",
-    "command": "Follows a comment command: reads it as data, asks for its author's role, dispatches a workflow of the default "
-    "branch. Checks out nothing. See [commands](commands.md).",
+    "command": "Follows a comment command: reads it as data, asks for its author's role, dispatches a workflow of the "
+    "default branch. Checks out nothing. See [commands](commands.md).",
     "promote": "Gives a stage to a version, or back to the one before, as a dispatch of `release.yml` asks. See "
     "[commands](commands.md).",
-    "drift": "Compares production data with the version in use: verdict and history on the data branch, reports, an issue "
-    "or check. Executes nothing of the repository. See [drift](drift.md).",
+    "drift": "Compares production data with the version in use: verdict and history on the data branch, reports, an "
+    "issue or check. Executes nothing of the repository. See [drift](drift.md).",
     "setup": "The environment of one requirement set, from its hash-pinned lock. The other actions call it themselves.",
 }
 
