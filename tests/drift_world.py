@@ -221,7 +221,7 @@ class Watched:
                 out=self.folder / "out",
                 workflow_run=f"{page}/actions/runs/{self.clock.at.day}",
                 say=self.said.append,
-                warn=lambda title, text: self.said.append(f"{title}: {text}"),
+                note=lambda level, title, text: self.said.append(f"{level}: {title}: {text}"),
                 summary=self.summaries.append,
                 **more,
             )

@@ -224,10 +224,15 @@ def test_one_model_in_trouble_does_not_stop_the_other(place: Watched) -> None:
     place.start(POLICY + second)
     place.release()
     place.release(model="other")
-    place.produce("2026-03-01")
-    with pytest.raises(ConfigError, match="placeholder"):
-        place.check("2026-03-01")
-    assert place.verdict("2026-03-01").verdict == "ok"
+    place.produce("2026-03-01", shift=0.6)
+    place.produce("2026-03-02", shift=0.6)
+    for day in days("2026-03-01", 2):
+        result = place.check(day)
+    assert (result.decision, result.reason_code, result.values["exit-code"]) == ("failed", "config_invalid", 2)
+    assert "no date placeholder" in result.message
+    assert any(line.startswith("error: drift other: '{DATE}'") for line in place.said)
+    assert result.values["propose"] == ["delay"]
+    assert place.verdict("2026-03-02").streak == 2
 
 
 def test_any_fault_at_any_call_is_mended_by_a_second_run(place: Watched) -> None:

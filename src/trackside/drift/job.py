@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,33 +15,27 @@ from trackside.config.model import CONFIG_FILE, Config, DriftPolicy, Model
 from trackside.documents.codec import dump, load
 from trackside.documents.profile import Profile
 from trackside.documents.result import Result
-from trackside.documents.verdict import Verdict
 from trackside.drift import render
 from trackside.drift.check import Asked, check
-from trackside.drift.history import proposes, streak
+from trackside.drift.history import streak
 from trackside.drift.placeholders import parse_date
 from trackside.drift.profile import MAX_BYTES
 from trackside.drift.sources import Data, Places, gather
+from trackside.drift.tell import CONCLUSIONS, Checked, exit_code, told
 from trackside.errors import ConfigError, DataError, NotFound, Refused, TracksideError
-from trackside.forge.operations import Applied, Operation, UpsertCheck, UpsertIssue
+from trackside.forge.operations import Applied, Operation
 from trackside.plan.objects import GitTree
 from trackside.plan.stage import Ports
 from trackside.registry import read
 from trackside.store import drift as store
 from trackside.system.clock import rfc3339
+from trackside.system.workflow import Level
 
 if TYPE_CHECKING:
     from trackside.forge.github import GithubForge
 
 LINK = "drift.md"
 FAIL_ON = ("drift", "invalid", "never")
-CONCLUSIONS = {
-    "ok": "success",
-    "warning": "neutral",
-    "drift": "failure",
-    "insufficient_data": "neutral",
-    "invalid_data": "failure",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,33 +53,20 @@ class DriftJob:
     dry_run: bool = False
     workflow_run: str = ""
     say: Callable[[str], None] = print
-    warn: Callable[[str, str], None] = lambda title, text: None
+    note: Callable[[Level, str, str], None] = lambda level, title, text: None
     summary: Callable[[str], object] = lambda text: None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Checked:
-    """A model's verdict with what is on record for it. `quiet` is why nobody is told, empty if they are."""
-
-    model: Model
-    policy: DriftPolicy
-    verdict: Verdict
-    recorded: Verdict | None
-    earlier: tuple[Verdict, ...]
-    quiet: str = ""
-
-    @property
-    def proposes(self) -> bool:
-        return not self.quiet and proposes(self.verdict, self.policy)
 
 
 def drift(job: DriftJob) -> Result:
     """Check every model that watches drift, then write it all down.
 
+    A model whose check fails (its source, its release) does not stop the others: the result then is `failed` with the
+    code of the first, and still names the models to retrain.
+
     Raises:
-        ConfigError: no policy, no such model, or a source that cannot be meant.
+        ConfigError: no policy, or no such model.
         Refused: the comment does not ask for this (any longer).
-        ForgeError, ToolError: of the first model that failed, after the others were checked and written down.
+        ForgeError: GitHub failed.
     """
     if job.fail_on not in FAIL_ON:
         raise ConfigError(f"fail-on {job.fail_on[:40]!r} is none of {', '.join(FAIL_ON)}", link=LINK)
@@ -161,7 +142,8 @@ class _Check:
                 found = self._model(model, tree)
             except TracksideError as error:  # the other models have their turn all the same
                 self.errors.append(error)
-                self.job.warn(f"drift {model.name}", ": ".join(part for part in (error.message, error.why) if part))
+                self.job.note("error", f"drift {model.name}", error.message)
+                self.job.say(error.render())
                 continue
             if found is not None:
                 checked.append(found)
@@ -171,8 +153,6 @@ class _Check:
             self.job.say(
                 f"{type(one.operation).__name__}: {one.outcome}{' ' + one.url if one.url else ''} {one.error}".rstrip()
             )
-        if self.errors:
-            raise self.errors[0]
         return self._result(checked, applied)
 
     def _records(self) -> GitTree | None:
@@ -193,7 +173,7 @@ class _Check:
         profile, version = found
         past = self._history(model.name, policy, tree)
         for problem in past.problems:
-            self.job.warn(f"drift {model.name}", f"left out of the history: {problem}")
+            self.job.note("warning", f"drift {model.name}", f"left out of the history: {problem}")
         data: Data | DataError
         try:
             data = gather(policy, self.as_of, self.job.places(model.name))
@@ -239,11 +219,12 @@ class _Check:
         release = read.find(forge, model.name, held or "", branch=branch)
         if release is None:
             self.without[model.name] = "release_missing"
-            self.job.warn(f"drift {model.name}", f"{model.name} has no published release to compare with yet")
+            self.job.note("warning", f"drift {model.name}", "there is no published release to compare with yet")
             return None
         if all(one.role != "profile" for one in release.assets):
             self.without[model.name] = "reference_missing"
-            self.job.warn(
+            self.job.note(
+                "warning",
                 f"drift {model.name}",
                 f"{release.tag} was released before drift was configured: the next version carries a profile",
             )
@@ -275,35 +256,10 @@ class _Check:
             )
         ]
         for one in checked:
-            told = None if one.quiet else self._told(one)
-            if told is not None:
-                made.append(told)
+            words = told(one, self.tip)
+            if words is not None:
+                made.append(words)
         return made
-
-    def _told(self, one: Checked) -> Operation | None:
-        verdict = one.verdict
-        words = render.markdown(verdict, one.earlier[: one.policy.history - 1], link=verdict.workflow_run)
-        title = f"{one.model.name}: {render.headline(verdict)}"
-        if one.policy.notify == "check":
-            return UpsertCheck(
-                name=f"trackside drift / {one.model.name}",
-                head_sha=self.tip,
-                external_id=f"trackside:drift:{one.model.name}:{verdict.as_of}",
-                title=title[:250],
-                summary=words,
-                conclusion=CONCLUSIONS[verdict.verdict],
-                details_url=verdict.workflow_run,
-            )
-        if one.policy.notify != "issue" or verdict.verdict == "insufficient_data":
-            return None  # an issue stays as it is: nothing new is known
-        silence = "" if verdict.verdict == "ok" else f"\nTo silence this: `/drift snooze 30d {one.model.name}`\n"
-        return UpsertIssue(
-            marker=render.marker(one.model.name),
-            title=f"Drift: {title}",
-            body=words + silence,
-            labels=("drift",),
-            open=verdict.verdict != "ok",
-        )
 
     def _result(self, checked: list[Checked], applied: tuple[Applied, ...]) -> Result:
         failed = next((one for one in applied if one.outcome == "failed"), None)
@@ -316,11 +272,15 @@ class _Check:
             "propose": [one.model.name for one in checked if one.proposes],
             "as-of": self.as_of,
         }
-        if failed is None:
+        if self.errors:
+            error = self.errors[0]
+            values["exit-code"] = error.exit_code
+            code, message = error.reason_code, "; ".join([*(one.message for one in self.errors), message])
+        elif failed is None:
             values["exit-code"] = exit_code(kinds, self.job.fail_on)
         return Result(
             command="drift",
-            decision="failed" if failed else "done" if checked else "skipped",
+            decision="failed" if failed or self.errors else "done" if checked else "skipped",
             reason_code=(failed.reason_code or "forge_failed") if failed else code,
             message=failed.error if failed else message,
             ids={"comment": self.job.comment} if self.job.comment else {},
@@ -328,14 +288,6 @@ class _Check:
             values=values,
             api_calls=self.job.forge.calls,
         )
-
-
-def exit_code(kinds: Mapping[str, str], fail_on: str) -> int:
-    """0, or 7 where a model's data could not be judged, or 1 where drift was found and is to fail."""
-    found = set(kinds.values())
-    if fail_on != "never" and found & {"invalid_data", "insufficient_data"}:
-        return DataError.exit_code
-    return 1 if fail_on == "drift" and "drift" in found else 0
 
 
 def stage_drift(context: Context) -> Result:
@@ -371,7 +323,7 @@ def stage_drift(context: Context) -> Result:
             dry_run=context.flag("dry-run", "drift"),
             workflow_run=f"{page}/actions/runs/{run}",
             say=context.say,
-            warn=lambda title, text: context.commands.annotate("warning", text, title=title),
+            note=lambda level, title, text: context.commands.annotate(level, text, title=title),
             summary=context.commands.summary,
         )
         result = drift(job)

@@ -51,7 +51,7 @@ def check(context: Context, root: Path, wanted: Wanted) -> int:
     from trackside.drift import render
     from trackside.drift.check import Asked
     from trackside.drift.check import check as check_data
-    from trackside.drift.job import exit_code
+    from trackside.drift.tell import exit_code
 
     model, policy = _watched(root, wanted.model)
     if wanted.current:
