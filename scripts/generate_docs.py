@@ -27,6 +27,11 @@ ACTIONS = {
     "[commands](commands.md).",
     "drift": "Compares production data with the version in use: verdict and history on the data branch, reports, an "
     "issue or check. Executes nothing of the repository. See [drift](drift.md).",
+    "register": "Releases the models that a commit of the default branch changed, from the runs that trained them; "
+    "dispatches training where there is none. See [releases](releases.md).",
+    "image": "Builds, tests and pushes the image of a released model's service, and proposes its digest where it is "
+    "deployed from. See [image](image.md) and [deploy](deploy.md).",
+    "retrain": "Opens or refreshes the pull request that retrains a model whose data drifted. See [retrain](retrain.md).",
     "setup": "The environment of one requirement set, from its hash-pinned lock. The other actions call it themselves.",
 }
 
