@@ -31,7 +31,8 @@ ACTIONS = {
     "dispatches training where there is none. See [releases](releases.md).",
     "image": "Builds, tests and pushes the image of a released model's service, and proposes its digest where it is "
     "deployed from. See [image](image.md) and [deploy](deploy.md).",
-    "retrain": "Opens or refreshes the pull request that retrains a model whose data drifted. See [retrain](retrain.md).",
+    "retrain": "Opens or refreshes the pull request that retrains a model whose data drifted. See "
+    "[retrain](retrain.md).",
     "setup": "The environment of one requirement set, from its hash-pinned lock. The other actions call it themselves.",
 }
 
