@@ -40,7 +40,6 @@ class Words:
     auto_merge: bool = False
     asked_by: str = ""
     asked_url: str = ""
-    run_url: str = ""
 
 
 def heading(words: Words) -> str:

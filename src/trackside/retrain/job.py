@@ -154,7 +154,6 @@ def stage_retrain(context: Context) -> Result:
             credentials=credentials,
             plan_workflow=context.value("plan-workflow", "retrain"),
             actor=context.env.get("GITHUB_TRIGGERING_ACTOR", "") or context.env.get("GITHUB_ACTOR", ""),
-            run_url=f"{page}/actions/runs/{context.env.get('GITHUB_RUN_ID', '')}",
             dry_run=context.flag("dry-run", "retrain"),
         )
         result, done = retrain(event_of(context), job)

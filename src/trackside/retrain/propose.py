@@ -37,7 +37,7 @@ class RetrainJob:
 
     `forge` reads and writes as the job; `app` opens pull requests as an App, where one is configured. `models` are
     those that the check names as due, before any comment. `credentials` are those of the data remote; `page` is the
-    repository's address for git, `token` what it is read with. `run_url` is this workflow run's page.
+    repository's address for git, `token` what it is read with.
     """
 
     forge: GithubForge
@@ -51,7 +51,6 @@ class RetrainJob:
     clock: Clock = field(default_factory=SystemClock)
     plan_workflow: str = "pull-request.yml"
     actor: str = ""
-    run_url: str = ""
     dry_run: bool = False
 
 
@@ -158,7 +157,6 @@ class Proposing:
             auto_merge=policy.auto_merge,
             asked_by=self.wish.by,
             asked_url=self.wish.url,
-            run_url=job.run_url,
         )
         operation = ProposeChange(
             branch=branch_of(name),
