@@ -58,7 +58,7 @@ def _head(facts: Facts) -> str:
     origin = f"merged with #{release.pull_request}" if release.pull_request else "on the default branch"
     lines = [
         f"**{inline(release.model)} {release.version}**, {origin} at {commit}.",
-        f"Trained by run `{inline(run.id)}` in {duration(run.usage.wall_seconds)}; nothing was trained again.",
+        f"Trained by run {code(run.id)} in {duration(run.usage.wall_seconds)}; nothing was trained again.",
     ]
     if facts.before is not None:
         link = f"{facts.web_url}/compare/{facts.before.commit}...{release.commit}"
