@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import math
 from collections import Counter
 from collections.abc import Callable
@@ -332,6 +333,42 @@ def test_csv_and_parquet_say_the_same(tmp_path: Path, profile: Profile) -> None:
     for verdict in (other, third):
         assert (verdict.verdict, verdict.moved) == (one.verdict, one.moved)
         assert [(test.column, test.test) for test in verdict.tests] == [(test.column, test.test) for test in one.tests]
+
+
+def test_json_lines_and_tabs_say_the_same(tmp_path: Path, profile: Profile) -> None:
+    table = rows(np.random.default_rng(10), 1000, shift=0.5)
+    one = judged(profile, tmp_path, table)
+    lines = [
+        dict(zip(table, row, strict=True))
+        for row in zip(*(np.asarray(v).tolist() for v in table.values()), strict=True)
+    ]
+    jsonl = tmp_path / "current.jsonl"
+    jsonl.write_text("\n".join(json.dumps(line) for line in lines))
+    tabs = tmp_path / "current.tsv"
+    tabs.write_text("\n".join("\t".join(map(str, row)) for row in [list(table), *(line.values() for line in lines)]))
+    for path in (jsonl, tabs):
+        verdict = verdict_of(profile, path)
+        assert (verdict.verdict, verdict.moved) == (one.verdict, one.moved)
+
+
+def test_a_header_may_be_quoted(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text('"a, ""b""\nc",d\n' + "1,x\n2,y\n" * 200)
+    policy = DriftPolicy(reference="r", current="c")
+    made = build(path, policy, "m")
+    assert {one.name: one.type for one in made.columns} == {'a, "b"\nc': "number", "d": "category"}
+    assert verdict_of(made, path, policy).verdict == "ok"
+
+
+def test_memory_does_not_grow_with_levels(tmp_path: Path) -> None:
+    """Of 200,000 texts that are all new, those of the reference are still counted."""
+    policy = DriftPolicy(reference="r", current="c")
+    made = build(parquet(tmp_path / "r.parquet", {"c": ["a", "b"] * 500}), policy, "m")
+    current = [f"new {at}" for at in range(200_000)] + ["a"] * 300
+    verdict = judged(made, tmp_path, {"c": current}, policy)
+    assert verdict.verdict == "drift"
+    (chi2,) = [test for test in verdict.tests if test.test == "chi2"]
+    assert "a 50.0 % → " in chi2.sentence
 
 
 @settings(max_examples=60, deadline=None)

@@ -146,7 +146,9 @@ class Observed:
                     self.unknown += count
             self.levels[name] = self.levels.get(name, 0) + count
         if len(self.levels) > TRACKED:
-            kept = sorted(self.levels.items(), key=lambda one: (-one[1], one[0]))[: TRACKED // 2]
+            known = self.known or frozenset()
+            order = sorted(self.levels.items(), key=lambda one: (one[0] not in known, -one[1], one[0]))
+            kept = order[: TRACKED // 2]
             self.given_up += sum(self.levels.values()) - sum(count for _, count in kept)
             self.levels = dict(kept)
 

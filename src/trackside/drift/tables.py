@@ -12,6 +12,7 @@ from trackside.errors import DataError
 
 BATCH = 64 * 1024
 """Rows that are in memory at a time (CSV is read by megabytes instead)."""
+JSON_BYTES = 512 * 1024 * 1024
 COLUMNS = 5000
 """A table with more columns is refused."""
 
@@ -165,12 +166,12 @@ def _csv_reader(path: Path, delimiter: str) -> Any:
         raise DataError(f"{path.name} is empty", link="drift.md", reason_code="table_unreadable")
     if b"\0" in head:
         raise DataError(f"{path.name} is no text", link="drift.md", reason_code="table_unreadable")
-    names = pc.read_csv(
-        pa.BufferReader(head.splitlines(keepends=True)[0]), parse_options=pc.ParseOptions(delimiter=delimiter)
-    ).column_names
+    parse = pc.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    with pc.open_csv(str(path), parse_options=parse) as first:
+        names = first.schema.names
     return pc.open_csv(
         str(path),
-        parse_options=pc.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        parse_options=parse,
         convert_options=pc.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, quoted_strings_can_be_null=True
         ),
@@ -194,16 +195,26 @@ def _csv(delimiter: str) -> Callable[[Path, Sequence[str]], Iterator[dict[str, A
     return batches
 
 
-def _jsonl_schema(path: Path) -> Any:
+def _jsonl_table(path: Path) -> Any:
+    """All of it: a type is known only at the end, so that size is what bounds the memory."""
     import pyarrow.json as pj
 
-    return pj.read_json(str(path)).schema
+    if path.stat().st_size > JSON_BYTES:
+        raise DataError(
+            f"{path.name} has more than {JSON_BYTES:,} bytes of JSON",
+            remedy="write Parquet, which is read in batches",
+            link="drift.md",
+            reason_code="table_unreadable",
+        )
+    return pj.read_json(str(path))
+
+
+def _jsonl_schema(path: Path) -> Any:
+    return _jsonl_table(path).schema
 
 
 def _jsonl(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    import pyarrow.json as pj
-
-    table = pj.read_json(str(path))
+    table = _jsonl_table(path)
     for batch in table.to_batches(BATCH):
         yield {name: batch.column(name) for name in columns if name in table.column_names}
 
