@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from trackside.app import Context
+from trackside.app import Context, failed
 from trackside.config.model import CONFIG_FILE, Config, DriftPolicy, Model
-from trackside.documents.codec import dump, load
+from trackside.documents.codec import dump
 from trackside.documents.release import Release
 from trackside.documents.result import Result
 from trackside.documents.run import Run
@@ -31,7 +31,7 @@ from trackside.registry.files import RunFiles
 from trackside.registry.follow import THEN, TRAINED
 from trackside.registry.notes import Facts, notes
 from trackside.registry.package import LIMIT, Package
-from trackside.registry.read import of_path
+from trackside.registry.read import of_path, parsed
 from trackside.registry.release import Known, Registrar, previous, statement_of
 from trackside.registry.tags import fold
 from trackside.system.clock import rfc3339
@@ -228,7 +228,7 @@ class _Registration:
             tree = GitTree.open(self.ports.git_dir, at, self.ports.processes)
             for path, data in tree.read(one for one in tree.under(f"releases/{model}") if of_path(one)).items():
                 try:
-                    records.append(load(Release, data, name=path))
+                    records.append(parsed(path, data))
                 except DataError as error:
                     raise DataError(
                         f"{path} of {self.config.data_branch} is damaged",
@@ -293,8 +293,8 @@ class _Registration:
 
     def _result(self) -> Result:
         released = [{"model": one.model, "version": one.version, "tag": one.tag} for one in self.released]
-        codes = set(self.codes)
-        code = "released" if released else codes.pop() if len(codes) == 1 else "model_unchanged"
+        order = ("released", "training_dispatched", "run_missing", "superseded", "model_unchanged")
+        code = "released" if released else next((one for one in order if one in self.codes), "model_unchanged")
         return _ended(
             "done" if released or self.dispatched else "skipped",
             code,
@@ -358,7 +358,11 @@ def stage_register(context: Context) -> Result:
             credentials=credentials,
             train_workflow=context.value("train-workflow", "register"),
         )
-        result = register(event_of(context), job)
-    out.mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
+        try:
+            result = register(event_of(context), job)
+        except TracksideError as error:
+            (out / "result.json").write_bytes(dump(failed("register", error)))
+            raise
     (out / "result.json").write_bytes(dump(result))
     return result

@@ -105,6 +105,11 @@ def record(reader: ContentReader, model: str, version: Version | str, *, branch:
     data = reader.file(path, branch) if path else None
     if data is None:
         return None
+    return parsed(path, data)
+
+
+def parsed(path: str, data: bytes) -> Release:
+    """A record's file. Raises DataError: damaged, or it speaks of another model or version than its path."""
     found = load(Release, data, name=path)
     if record_path(found.model, found.version) != path:
         raise DataError(f"{path} holds another release", reason_code="document_invalid")
