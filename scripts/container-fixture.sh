@@ -10,6 +10,8 @@ port=${TRACKSIDE_FIXTURE_PORT:-5055}
 state=${XDG_CACHE_HOME:-$HOME/.cache}/trackside/container-fixture
 mirror=${TRACKSIDE_FIXTURE_MIRROR:-} # empty: debootstrap knows one
 
+answers() { (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; } # the registry's port is open
+
 give_up() {
   echo "no container fixture: $1" >&2
   exit 3
@@ -40,7 +42,13 @@ if ! docker info >/dev/null 2>&1; then
 fi
 
 if ! docker image inspect "$base" >/dev/null 2>&1; then
-  { command -v debootstrap >/dev/null && [ "$(id -u)" = 0 ]; } || give_up "no base image, and no debootstrap to make one"
+  if ! { command -v debootstrap >/dev/null && [ "$(id -u)" = 0 ]; }; then
+    base=python:3.12-slim-bookworm
+    docker image inspect "$base" >/dev/null 2>&1 || docker pull --quiet "$base" >/dev/null 2>&1 ||
+      give_up "no base image: $base cannot be pulled, and there is no debootstrap (with root) to make one"
+  fi
+fi
+if ! docker image inspect "$base" >/dev/null 2>&1; then
   root=$(mktemp -d "$state/base-XXXXXX")
   trap 'rm -rf "$root"' EXIT
   debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$root" ${mirror:+"$mirror"} \
@@ -50,20 +58,24 @@ if ! docker image inspect "$base" >/dev/null 2>&1; then
     docker import --change 'ENV LANG=C.UTF-8' --change 'CMD ["python3"]' - "$base" >/dev/null
 fi
 
-if ! curl -fsS "http://127.0.0.1:$port/v2/" >/dev/null 2>&1; then
-  command -v docker-registry >/dev/null || give_up "docker-registry is not installed"
-  cat >"$state/registry.yml" <<YAML
+if ! answers; then
+  if ! command -v docker-registry >/dev/null; then
+    docker run --detach --restart no --publish "127.0.0.1:$port:5000" registry:2 >/dev/null 2>&1 ||
+      give_up "docker-registry is not installed, and the image registry:2 cannot be pulled"
+  else
+    cat >"$state/registry.yml" <<YAML
 version: 0.1
 storage: {filesystem: {rootdirectory: $state/registry}, delete: {enabled: true}}
 http: {addr: "127.0.0.1:$port"}
 log: {level: warn}
 YAML
-  nohup setsid docker-registry serve "$state/registry.yml" >"$state/registry.log" 2>&1 </dev/null &
+    nohup setsid docker-registry serve "$state/registry.yml" >"$state/registry.log" 2>&1 </dev/null &
+  fi
   for _ in $(seq 60); do
-    curl -fsS "http://127.0.0.1:$port/v2/" >/dev/null 2>&1 && break
+    answers && break
     sleep 0.25
   done
-  curl -fsS "http://127.0.0.1:$port/v2/" >/dev/null 2>&1 || give_up "docker-registry does not start"
+  answers || give_up "docker-registry does not start"
 fi
 
 printf 'BASE_IMAGE=%s\nREGISTRY=127.0.0.1:%s\n' "$base" "$port"

