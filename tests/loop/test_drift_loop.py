@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +86,22 @@ def test_drift_is_found_told_and_kept(world: World, tmp_path: Path) -> None:
     assert missing["conclusion"] == "failure"
     assert load(Verdict, repo.data()["drift/tiny/2026-03-03.json"]).reason_code == "current_missing"
     assert json.loads(repo.data()["heartbeat/drift.json"])["at"]
+
+
+def test_the_schedule_checks_today(world: World, tmp_path: Path) -> None:
+    """By cron there are no inputs: all models, and today's data (yesterday's or tomorrow's, should midnight pass)."""
+    rng = np.random.default_rng(2)
+    repo = world.repo({DRIFT: (SOURCE / "workflows/drift.yml").read_bytes(), "trackside.yaml": POLICY.encode()})
+    place = Watched(world.sandbox, repo.name, tmp_path, policy=POLICY)
+    place.start()
+    place.release(model="tiny")
+    data = table_bytes(rows(rng, 1000))
+    today = datetime.now(UTC).date()
+    near = [(today + timedelta(days=at)).isoformat() for at in (0, 1)]
+    place.push({f"production/{day}.parquet": data for day in near})
+    repo.hub.run_schedule(repo.name, DRIFT)
+    repo.settle()
+    (run,) = repo.runs(DRIFT)
+    assert (run["event"], run["conclusion"]) == ("schedule", "success"), repo.logs()
+    assert [place.verdict(day, "tiny").verdict for day in near if f"drift/tiny/{day}.json" in repo.data()] == ["ok"]
+    assert repo.jobs(run)["retrain"]["conclusion"] == "skipped"
