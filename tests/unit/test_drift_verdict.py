@@ -420,6 +420,16 @@ def test_columns_are_chosen_by_the_policy(tmp_path: Path) -> None:
     assert sorted(made.metrics) == ["brier", "log_loss", "roc_auc"]
 
 
+def test_what_is_ignored_by_now_needs_no_new_release(profile: Profile, tmp_path: Path) -> None:
+    table = {**rows(np.random.default_rng(6), 5000), "temperature": np.full(5000, 9.0)}
+    assert judged(profile, tmp_path, table).moved == ["temperature"]
+    for policy in (replace(WATCH, ignore=("temperature",)), replace(WATCH, features=("hour",))):
+        verdict = judged(profile, tmp_path, table, policy)
+        assert (verdict.verdict, verdict.problems) == ("ok", [])
+    vain = replace(WATCH, features=("hour", "new"), thresholds={"roc_auc": 0.1, "hour": 0.1, "huor": 0.1})
+    assert [one.partition(":")[0] for one in judged(profile, tmp_path, table, vain).problems] == ["new", "thresholds"]
+
+
 def test_row_numbers_of_pandas_are_no_feature(tmp_path: Path) -> None:
     path = parquet(tmp_path / "r.parquet", {"x": [1.0, 2.0] * 100, "__index_level_0__": list(range(200))})
     made = build(path, DriftPolicy(reference="r", current="c"), "m")

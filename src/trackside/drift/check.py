@@ -12,6 +12,7 @@ from trackside.documents.verdict import Verdict, Window
 from trackside.drift.columns import Observed, kind_of
 from trackside.drift.performance import Measured, measured, pairs
 from trackside.drift.placeholders import fill
+from trackside.drift.profile import narrowed
 from trackside.drift.sources import Data, shown_url
 from trackside.drift.tables import Table, open_table
 from trackside.drift.verdict import REASONS, Current, Judged, judge
@@ -32,6 +33,7 @@ class Asked:
 
 def check(profile: Profile, data: Data | DataError, policy: DriftPolicy, asked: Asked) -> Verdict:
     """The verdict on current data, without its streak; on data that is missing or no table it is `invalid_data`."""
+    profile, in_vain = narrowed(profile, policy)
     problem: DataError | None = None
     current = Current(rows=0)
     judged = Judged(kind="invalid_data")
@@ -62,7 +64,7 @@ def check(profile: Profile, data: Data | DataError, policy: DriftPolicy, asked: 
             digest="" if isinstance(data, DataError) else data.digest,
         ),
         tests=list(judged.tests),
-        problems=list(judged.problems),
+        problems=[*judged.problems, *in_vain],
         moved=list(judged.moved),
         shapes=dict(judged.shapes),
         commit=asked.commit,

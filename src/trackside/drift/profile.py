@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 
 from trackside.config.model import DriftPolicy
@@ -25,12 +26,14 @@ from trackside.drift.columns import (
     texts_of,
 )
 from trackside.drift.tables import Table, open_table
+from trackside.drift.tests import METRICS
 from trackside.errors import DataError
 from trackside.system.files import sha256_of
 
 MAX_BYTES = 32 * 1024 * 1024
 """A profile larger than this is refused: some 2,000 columns of numbers."""
 
+METRIC_NAMES = frozenset(row.name for row in METRICS)
 _INDEX = re.compile(r"__index_level_\d+__")
 """How pandas stores row numbers: they are no feature."""
 
@@ -97,6 +100,28 @@ def roles_of(names: Sequence[str] | dict[str, Any], policy: DriftPolicy) -> dict
     features = policy.features or [name for name in names if name not in special and not _INDEX.fullmatch(name)]
     made: dict[str, Role] = {name: "feature" for name in features if name not in policy.ignore and name not in special}
     return made | special
+
+
+def narrowed(profile: Profile, policy: DriftPolicy) -> tuple[Profile, list[str]]:
+    """The profile as today's policy wants it: what it ignores by now is left out. Second, what it names in vain."""
+    kept = [
+        one
+        for one in profile.columns
+        if one.role != "feature"
+        or (one.name not in policy.ignore and (not policy.features or one.name in policy.features))
+    ]
+    known = {one.name for one in profile.columns}
+    words = [
+        f"{name}: the reference has no such column; a version released from now on carries it"
+        for name in (*policy.features, policy.prediction, policy.label)
+        if name and name not in known
+    ]
+    words += [
+        f"thresholds: {name} is neither a column of the reference nor a metric"
+        for name in policy.thresholds
+        if name not in known and name not in METRIC_NAMES
+    ]
+    return msgspec.structs.replace(profile, columns=kept), words
 
 
 def _kinds(table: Table, names: Sequence[str]) -> dict[str, Kind | None]:
