@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -412,6 +415,50 @@ def test_closed_pull_requests_train_nothing(place: Place) -> None:
 
 
 # What it costs, and what goes wrong
+
+
+def test_made_up_comments_end_in_a_decision_and_ping_nobody(place: Place) -> None:
+    """A maintainer types nonsense: the gate over HTTP decides, and its replies show what was typed as code only."""
+    place.hub.set_role(place.repo, "ada", "admin")
+    random_, ran, codes = random.Random(7), 0, Counter[str]()
+    words = [
+        "@octo/team",
+        "#1",
+        "<img/src=x>",
+        "`",
+        "``@octo``",
+        "$(id)",
+        "${{ github.token }}",
+        "delay",
+        "prod",
+        "x=1",
+    ]
+    while ran < 60:
+        body = " ".join(
+            [f"/{random_.choice([*NAMES, 'trian', 'promot'])}", *random_.choices(words, k=random_.randrange(4))]
+        )
+        result = place.ask(body)
+        assert result.decision in ("done", "refused"), (body, result)
+        codes[result.reason_code] += 1
+        ran += 1
+    print(f"{ran} comments: {dict(codes)}")
+    for text in place.replies():
+        shown = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", text.partition("\n")[2], flags=re.DOTALL)
+        assert "@octo" not in shown, text
+        assert "<img" not in shown, text
+    assert len(codes) >= 5
+
+
+def test_an_outage_is_told_and_fails_the_job(place: Place) -> None:
+    event = place.say(line_of(place, "train"))
+    place.sandbox.faults.add("GET", "/collaborators/", status=502, times=12)
+    with place.forge(clock=Quick()) as forge:
+        result = place.gate(event, forge)
+    place.sandbox.faults.clear()
+    assert (result.decision, result.values["exit-code"]) == ("failed", 4)
+    assert place.reactions() == ["confused"]
+    assert "GitHub answered 502" in place.replies()[-1]
+    assert place.dispatched() == []
 
 
 def test_from_comment_to_dispatched_run(place: Place) -> None:

@@ -105,6 +105,19 @@ def test_a_command_starts_what_nothing_else_may(place: World) -> None:
     assert alone.plan.models[0].reason_code == "command_only", "without a comment the policy alone counts"
 
 
+def test_an_event_does_not_talk_over_the_run_that_somebody_asked_for(place: World) -> None:
+    number = place.pull()
+    planned = place.ask(number, "/train")
+    place.ports().forge.apply(planned.operations[:2])
+    title = dispatch(planned).inputs["title"]
+    run = add_run(place.sandbox, place.repo, status="in_progress", conclusion=None, display_title=title)
+    assert place.plan(number, "labeled", label={"name": "bug"}).operations == []
+    place.sandbox.state.put(
+        "run", place.repo, run, place.sandbox.state.get("run", place.repo, run) | {"status": "completed"}
+    )
+    assert kinds(place.plan(number, "reopened")) == ["UpsertComment", "UpsertCheck"]
+
+
 def test_a_draft_is_trained_when_somebody_asks(place: World) -> None:
     number = place.pull(draft=True)
     assert place.plan(number).plan.models[0].reason_code == "draft"
@@ -232,6 +245,9 @@ def test_races_between_comment_plan_and_admission(place: World) -> None:
     refused(place.asked(number, place.say(other, "/train")), "identity_mismatch")
     refused(place.asked(number, "0"), "identity_mismatch")
     refused(place.asked(number, place.say(number, "/promote delay staging")), "identity_mismatch")
+    closed = place.say(other, "/train")
+    hub.set_state(place.repo, other, "closed", ADA)
+    refused(place.asked(other, closed), "pull_closed")
     said = dispatch(planned).inputs["comment"]
     doc = hub.comment(place.repo, int(said))
     stamp = (place.clock.now() + timedelta(seconds=9)).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -248,7 +264,7 @@ def test_races_between_comment_plan_and_admission(place: World) -> None:
     planned_late = place.ask(number, "/train")
     assert planned_late.training == ["delay"], "a new comment speaks for itself"
     print(f"{ran} races")
-    assert ran == 18
+    assert ran == 19
 
 
 def test_an_edit_of_the_policy_in_the_pull_request_gives_nobody_a_right(place: World) -> None:

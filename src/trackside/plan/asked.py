@@ -8,7 +8,7 @@ from dataclasses import replace
 from trackside.command.evidence import Asked, bind, read_again
 from trackside.command.words import NOT, STARTED, refused, reply
 from trackside.config.model import Config
-from trackside.errors import ConfigError, Refused
+from trackside.errors import ConfigError, NotFound, Refused
 from trackside.event.model import DispatchEvent
 from trackside.forge.model import Pull
 from trackside.forge.operations import Operation, React
@@ -48,7 +48,12 @@ def plan_asked(event: DispatchEvent, ports: Ports, *, report: Reporter, train_wo
         planned = plan_pull(int(number), ports, report, train_workflow, ask=ask)
     except Refused as error:
         return _refused(error, int(number), comment, ports)
-    return _answered(planned, heard[0]) if heard else planned
+    if heard:
+        return _answered(planned, heard[0])
+    if planned.reason_code == "pull_closed":
+        closed = Refused(planned.message, reason_code="pull_closed")
+        return _refused(closed, int(number), comment, ports)
+    return planned
 
 
 def request_of(asked: Asked) -> Request:
@@ -64,11 +69,14 @@ def request_of(asked: Asked) -> Request:
 
 
 def _refused(error: Refused, number: int, comment: str, ports: Ports) -> Planned:
-    """Nothing is started. The author is told, unless the comment is not even at this pull request."""
+    """Nothing is started. The author is told, where the comment is one of this pull request."""
     operations: list[Operation] = []
-    if error.reason_code not in ("comment_gone", "identity_mismatch"):
-        author = ports.forge.comment(int(comment)).author
-        operations += refused(number, int(comment), author, error)
+    try:
+        found = ports.forge.comment(int(comment))
+        if found.issue == number and error.reason_code != "identity_mismatch":
+            operations += refused(number, found.id, found.author, error)
+    except (ValueError, NotFound):
+        pass
     return replace(nothing(ports, error.reason_code, error.message), operations=operations, refused=True)
 
 

@@ -194,7 +194,8 @@ def _dispatch(facts: Facts, plan: ModelPlan) -> DispatchWorkflow:
 
 def _runs_already(facts: Facts, plan: ModelPlan) -> bool:
     """Whether just this training is under way: it may be publishing now, and its report must not become "queued"."""
-    wanted = _title(facts, plan) if plan.decision == "train" else ""
+    waits = plan.reason_code in ("fork", "command_only", "label_missing")  # somebody may have asked for it meanwhile
+    wanted = _title(facts, plan) if plan.decision == "train" or waits else ""
     return any(run.title == wanted and run.event == "workflow_dispatch" for run in facts.active)
 
 
