@@ -99,6 +99,20 @@ def test_what_differs_is_replaced(forge: GithubForge, workdir: Path) -> None:
     assert [(one.name, one.digest) for one in forge.assets(number)] == [("a", new.digest)]
 
 
+def test_what_an_interrupted_upload_left_is_replaced(
+    forge: GithubForge, sandbox: Sandbox, repo: str, workdir: Path
+) -> None:
+    commit = forge.head_of("main")
+    (drafted,) = forge.apply([DraftRelease(tag=TAG, commit=commit, title="t", body="b")])
+    number = int(drafted.id)
+    sandbox.hub.add_asset(repo, number, "a", None, user("ada"))
+    assert [one.uploaded for one in forge.assets(number)] == [False]
+    new = asset(workdir, "a", b"new")
+    (filled,) = forge.apply([FillRelease(release_id=number, assets=(new,))])
+    assert filled.outcome == "updated", filled
+    assert [(one.name, one.digest, one.uploaded) for one in forge.assets(number)] == [("a", new.digest, True)]
+
+
 class QuickClock:
     """Sleeps cost no time, so that retries are quick."""
 

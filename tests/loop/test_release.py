@@ -69,7 +69,7 @@ def test_a_trained_pull_request_is_merged_and_released_without_training(repo: Re
     repo.dispatcher.rerun(repo.name, newest["id"])
     repo.settle()
     assert jobs(repo, newest) == {"register": "success"}, repo.logs()
-    assert '"tag":"tiny@v1.1.0"' in repo.log(newest, "register").replace(" ", "") or repo.data() == before
+    assert "register: done (released)" in repo.log(newest, "register")  # the jobs after it run again, too
     assert (repo.data(), repo.tip()) == (before, tip)
     assert len(repo.state.list("release", repo.name)) == 2
 

@@ -417,6 +417,32 @@ def test_a_model_may_have_the_name_of_another_file_of_a_release(tmp_path: Path) 
     assert len(names) == 7
 
 
+@pytest.mark.usefixtures("quick")
+def test_an_immutable_release_is_carried_on_after_a_kill_right_behind_its_publication(
+    place: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.sandbox.hub.set_setting(place.repo, "immutable_releases", True)
+    commit = place.start()
+    place.trained(commit)
+    forge = place.forge()
+    send = forge.client._send
+
+    def dying(method: str, path: str, query: Any, body: Any) -> Any:
+        answer = send(method, path, query, body)
+        if method == "PATCH" and "/releases/" in path:
+            raise KeyboardInterrupt
+        return answer
+
+    monkeypatch.setattr(forge.client, "_send", dying)
+    with pytest.raises(KeyboardInterrupt):
+        place.register(place.pushed(commit), forge)
+    (page,) = place.releases()
+    assert (page["draft"], page["immutable"]) == (False, True)
+    assert place.records()[0].state == "draft"
+    assert place.register(place.pushed(commit)).values["released"][0]["version"] == "1.0.0"
+    assert (place.records()[0].state, len(place.releases())) == ("published", 1)
+
+
 DRIFT = """\
     drift:
       reference: data/reference.csv

@@ -365,4 +365,6 @@ def stage_register(context: Context) -> Result:
             (out / "result.json").write_bytes(dump(failed("register", error)))
             raise
     (out / "result.json").write_bytes(dump(result))
+    if result.urls:
+        context.commands.summary("\n".join(f"- [{tag}]({url})" for tag, url in result.urls.items()) + "\n")
     return result
