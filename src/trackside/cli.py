@@ -115,6 +115,7 @@ def _local(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
             "release",
             "image",
             "verdict",
+            "proposal",
             "drift-profile",
         ),
     )
