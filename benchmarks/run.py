@@ -12,7 +12,7 @@ from pathlib import Path
 
 from measure import Figure, machine, shown
 
-NAMES = ("diff", "start", "publish", "answered", "command", "release", "install")
+NAMES = ("diff", "start", "publish", "answered", "command", "release", "image", "install")
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from trackside.errors import ConfigError, ToolError
 from trackside.image.recipe import PORT
 from trackside.system.http import free_port
-from trackside.system.process import Processes
+from trackside.system.process import Completed, Processes
 
 PREFLIGHT_SECONDS = 5.0
 """What looking for a backend may take, all of them together."""
@@ -56,11 +56,14 @@ class Backend:
     login: Path | None = None
     env: Mapping[str, str] = field(default_factory=dict)
 
-    def _run(self, *words: str | Path, timeout: float = 120.0, check: bool = True) -> str:
+    def _call(self, *words: str | Path, timeout: float = 120.0, check: bool = True) -> Completed:
         env = {**self.processes.env, **PLAIN, **self.env}
         if self.login is not None:
             env |= {"DOCKER_CONFIG": str(self.login), "REGISTRY_AUTH_FILE": str(self.login / "config.json")}
-        done = self.processes.run([self.name, *words], env=env, timeout=timeout, check=check)
+        return self.processes.run([self.name, *words], env=env, timeout=timeout, check=check)
+
+    def _run(self, *words: str | Path, timeout: float = 120.0, check: bool = True) -> str:
+        done = self._call(*words, timeout=timeout, check=check)
         return done.text.strip() if done.returncode == 0 else ""
 
     def image_id(self, reference: str) -> str:
@@ -91,10 +94,10 @@ class Backend:
             "--tag",
             tag,
         ]
-        try:
-            self._run(*words, folder, timeout=BUILD_SECONDS)
-        except ToolError as error:
-            raise build_failed(f"the image {tag}", error) from error
+        done = self._call(*words, folder, timeout=BUILD_SECONDS, check=False)
+        if done.returncode != 0:
+            log = (done.stdout + done.stderr).decode("utf-8", "replace")[-8000:]  # docker's older builder tells on both
+            raise build_failed(f"the image {tag}", log)
 
     def _format(self) -> list[str]:
         """OCI's own format has no HEALTHCHECK."""
@@ -171,13 +174,13 @@ class Backend:
         return (done.stdout + done.stderr).decode("utf-8", "replace")[-6000:]
 
 
-def build_failed(what: str, error: ToolError) -> ToolError:
+def build_failed(what: str, log: str) -> ToolError:
     """The error of a build, with the lines that tell why."""
-    lines = [line for line in error.log.splitlines() if line.strip()]
+    lines = [line for line in log.splitlines() if line.strip()]
     return ToolError(
         f"{what} could not be built",
-        log=error.log,
-        why="\n".join(lines[-12:])[-1500:] or error.message,
+        log=log,
+        why="\n".join(lines[-12:])[-1500:],
         link="image.md",
         reason_code="image_build_failed",
     )

@@ -83,7 +83,7 @@ def build(python: Path, folder: Path, told: str, *, work: Path, processes: Proce
             timeout=BUILD_SECONDS,
         )
     except ToolError as error:
-        raise build_failed("the Bento", error) from error
+        raise build_failed("the Bento", error.log or error.message) from error
     return work / "bento"
 
 

@@ -14,6 +14,7 @@ from trackside.errors import ConfigError, DataError, ToolError
 from trackside.system.process import Processes
 
 INSTALL_SECONDS = 1800.0
+_TARGET = re.compile(r"(3\.\d+) (\d+\.\d+) (\w+)")
 _PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==\S+", re.MULTILINE)
 
 
@@ -39,24 +40,28 @@ PROBE = (
 
 def target_of(printed: str, base: str) -> Target:
     """What `PROBE` printed in the base image. Raises ConfigError for an image without Python 3 and glibc."""
-    words = printed.split()
-    if len(words) != 3:
+    found = _TARGET.fullmatch(printed.strip())
+    if found is None:
         raise ConfigError(
             f"the base image {base} has no python3 on glibc",
             remedy="image:\n  base-image: python:3.12-slim-bookworm",
             link="image.md",
         )
-    return Target(python=words[0], glibc=words[1], machine=words[2])
+    return Target(python=found[1], glibc=found[2], machine=found[3])
 
 
 def check_lock(text: str, name: str) -> None:
-    """Raises DataError unless every requirement is pinned by hash and BentoML is among them."""
-    blocks = text.replace("\\\n", " ").splitlines()
-    bare = [
-        line.split()[0]
-        for line in blocks
-        if line.strip() and not line.startswith(("#", "--")) and "--hash=" not in line
-    ]
+    """Raises DataError unless every line pins a package by hash, and BentoML is among them."""
+    lines = [line for line in text.replace("\\\n", " ").splitlines() if line.strip() and not line.startswith("#")]
+    options = [line.split()[0] for line in lines if line.startswith("-")]
+    if options:
+        raise DataError(
+            f"{name} has options ({', '.join(options[:5])})",
+            why="a lock only pins: the runner's own configuration says where packages come from",
+            remedy="uv pip compile --no-emit-index-url --no-emit-find-links …",
+            link="image.md",
+        )
+    bare = [line.split()[0] for line in lines if "--hash=" not in line]
     if bare:
         raise DataError(
             f"{name} has requirements without a hash: {', '.join(bare[:5])}",

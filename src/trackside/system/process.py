@@ -80,8 +80,9 @@ class Child:
             self._popen.wait(grace)
         self.signal_group(signal.SIGKILL)
         status = self._popen.wait()
-        if self._popen.stdout is not None:
-            self._popen.stdout.close()
+        for stream in (self._popen.stdout, self._popen.stderr):
+            if stream is not None:
+                stream.close()
         return status
 
 
