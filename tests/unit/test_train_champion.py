@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from train_samples import MODEL, SECRETS, Lab, make_origin
+from train_samples import MODEL, OUTSIDE, PATH, SECRETS, Lab, make_origin
 
 from report_samples import MODEL as REPORTED
 from report_samples import baseline, better
 from trackside.documents.run import Comparison, Metric, Run
 from trackside.plan.pipeline import ResolvedStage
 from trackside.report.build import build_report
+from trackside.system.clock import SystemClock
 from trackside.train import state
-from trackside.train.champion import PREDICTIONS, downstream
+from trackside.train.champion import PREDICTIONS, downstream, evaluate
 from trackside.train.confine import landlock_version
+from trackside.train.runner import Confined, Tail
 
 STAGE = """\
 import json, os, pathlib, sys, yaml
@@ -109,7 +113,7 @@ def test_the_champion_is_judged_on_the_same_rows(origin: Path, champion: Run, tm
     assert (found.rows, found.baseline_run, found.note) == (200, champion.id, "")
     kept = (lab.job.state / PREDICTIONS).read_text().splitlines()
     assert kept[1:3] == ["new0,0,0.200,b", "new1,1,0.510,a"], "score of lr 0.1 on the new rows"
-    assert not (lab.job.state / "work" / "champion").exists()
+    assert not (lab.job.state / "champion").exists()
     assert [stage.name for stage in run.stages] == ["prep", "train", "evaluate"]
     recorded = {one.name: one.value for one in champion.metrics}
     report = build_report(run, model=MODEL, baseline=champion)
@@ -185,6 +189,42 @@ def test_it_reaches_neither_the_checkout_nor_secrets(origin: Path, champion: Run
     assert json.loads((lab.job.workspace / "model.bin").read_text()) == {"lr": 0.3}
 
 
+def test_a_link_in_the_commit_leads_nowhere(origin: Path, champion: Run, tmp_path: Path) -> None:
+    """The model's folder is a link in the commit: nothing is written through it."""
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    lab = challenger(origin, tmp_path, champion)
+    for name in ("pull", "reproduce"):
+        lab.phase(name)
+    work = lab.job.workspace
+    (work / "models").symlink_to(aside)
+    OUTSIDE.run(["git", "-C", work, "add", "-f", "models"])
+    OUTSIDE.run(["git", "-C", work, "commit", "-q", "-m", "link"])
+    commit = OUTSIDE.run(["git", "-C", work, "rev-parse", "HEAD"]).text.strip()
+    inputs, pulled = state.read(lab.job.state, state.Inputs), state.read(lab.job.state, state.Pulled)
+    assert inputs is not None
+    assert pulled is not None
+    model = replace(lab.job.model, path="models/model.bin")
+    stages = (replace(inputs.inputs.stages[-1], deps=("models/model.bin",)),)
+    old = msgspec.structs.replace(
+        champion,
+        artifacts=[
+            msgspec.structs.replace(one, path="models/model.bin") if one.role == "model" else one
+            for one in champion.artifacts
+        ],
+    )
+    source = msgspec.structs.replace(lab.job.source, commit=commit)
+    job = replace(lab.job, model=model, baseline=old, source=source)
+    state.clear(job.state, state.Champion)
+    free = Confined(
+        workspace=work, env={"PATH": PATH}, write=None, processes=lab.ports.processes, clock=SystemClock(),
+        say=lab.lines.append, tail=Tail(), deadline=time.monotonic() + 30,
+    )  # fmt: skip
+    made = evaluate(job, lab.ports, replace(inputs.inputs, stages=stages), pulled, free)
+    assert "symbolic link" in made.note
+    assert list(aside.iterdir()) == []
+
+
 def test_what_was_judged_is_not_judged_again(origin: Path, champion: Run, tmp_path: Path) -> None:
     lab = challenger(origin, tmp_path, champion)
     for name in ("pull", "reproduce"):
@@ -238,7 +278,5 @@ def test_the_gate_goes_by_figures_on_the_same_data() -> None:
 
 def unbounded(model: Any) -> Any:
     """The sample's policy without bounds, which no comparison moves."""
-    from dataclasses import replace
-
     rules = tuple(replace(one, minimum=None, maximum=None) for one in model.metrics)
     return replace(model, metrics=rules)

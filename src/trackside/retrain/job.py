@@ -11,6 +11,7 @@ from trackside.config.load import load as load_config
 from trackside.config.model import CONFIG_FILE, Config
 from trackside.documents.codec import dump
 from trackside.documents.result import Result
+from trackside.drift.placeholders import parse_date
 from trackside.errors import ConfigError, NotFound, Refused, TracksideError
 from trackside.event.model import DispatchEvent, Event
 from trackside.plan.objects import GitTree, fetch
@@ -69,6 +70,8 @@ def wish_of(event: Event, job: RetrainJob, config: Config) -> Wish:
     """
     inputs = {name: text.strip() for name, text in event.inputs.items()} if isinstance(event, DispatchEvent) else {}
     as_of = inputs.get("as-of", "")
+    if as_of:
+        parse_date(as_of)
     if inputs.get("task") != TASK:
         return Wish(models=job.models, as_of=as_of)
     model = inputs.get("model", "")

@@ -25,6 +25,7 @@ from trackside.train.dvc import Object, argv, members, remotes
 from trackside.train.job import TrainJob, TrainPorts
 from trackside.train.runner import Confined, Tail, TimedOutRun
 from trackside.train.signals import Cancelled
+from trackside.train.workspace import contained
 
 PREDICTIONS = "champion-predictions"
 """In the state folder."""
@@ -87,11 +88,11 @@ class _Evaluation:
         self, job: TrainJob, ports: TrainPorts, inputs: PipelineInputs, pulled: state.Pulled, confined: Confined
     ) -> None:
         self.job, self.ports, self.inputs, self.pulled = job, ports, inputs, pulled
-        self.root = state.scratch(job.state, "work") / "champion"
+        self.root = job.state / "champion"  # where no stage of the challenger could write
         self.cache = remotes(job.dvc_config or "", job.workspace).cache
         write = confined.write
         if write is not None:
-            write = [path for path in write if path not in (job.workspace, self.cache)]
+            write = [self.root, *(path for path in write if path not in (job.workspace, self.cache))]
         self.confined = replace(
             confined, workspace=self.root, write=write, tail=Tail(secrets=confined.tail.secrets), sampler=None
         )
@@ -142,7 +143,7 @@ class _Evaluation:
 
     def _copy(self, path: str) -> None:
         """A copy of its own: what runs in it may not reach the original through a link."""
-        real, target = files.inside(path, self.job.workspace, [self.cache]), self.root / path
+        real, target = files.inside(path, self.job.workspace, [self.cache]), contained(self.root, path)
         target.parent.mkdir(parents=True, exist_ok=True)
         if real.is_dir():
             shutil.copytree(real, target, symlinks=True)
@@ -151,8 +152,8 @@ class _Evaluation:
 
     def _champion(self, model: Artifact) -> None:
         obj = Object(digest=self.pulled.champion_file)
-        target = self.root / self.job.model.path
-        if target.is_dir() and not target.is_symlink():
+        target = contained(self.root, self.job.model.path)
+        if target.is_dir():
             shutil.rmtree(target)
         target.unlink(missing_ok=True)
         for name, one in (members(obj, self.cache) or {}).items():
