@@ -7,6 +7,7 @@ import json
 import os
 import re
 import stat
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from trackside.documents.image import Image, Smoke
 from trackside.errors import ConfigError, DataError, ForgeError, ToolError
 from trackside.image import backends, packages, publish, recipe, sbom
 from trackside.image.bento import source_files
+from trackside.system.http import call, free_port
 from trackside.system.oci import Registry
 from trackside.system.process import Processes
 
@@ -256,3 +258,102 @@ def test_a_registry_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ForgeError, match="no answer"):
         Registry("127.0.0.1:1/acme/x").find("v1")
     assert os.sep
+
+
+BASE = "#!/bin/sh\ncase \"$*\" in *RepoDigests*) echo '%s' ;; *) echo sha256:id ;; esac\n"
+
+
+@pytest.mark.parametrize(
+    ("digests", "expected"),
+    [
+        ("null", "sha256:id"),
+        ('["elsewhere/copy@sha256:1"]', "sha256:id"),
+        ('["elsewhere/copy@sha256:1", "python@sha256:2"]', "sha256:2"),
+        ('["docker.io/library/python@sha256:3"]', "sha256:3"),
+        ('["mypython@sha256:4"]', "sha256:id"),
+    ],
+)
+def test_a_base_is_pinned_by_the_registry_it_is_named_after(tmp_path: Path, digests: str, expected: str) -> None:
+    program(tmp_path, "docker", BASE % digests)
+    backend = backends.Backend(name="docker", processes=Processes({"PATH": str(tmp_path)}))
+    for reference in ("python:3.12-slim", "python", "python@sha256:" + "0" * 64):
+        assert backend.digest_of_base(reference) == expected
+
+
+REGISTRY = """
+import json, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+import base64, hashlib
+MODE = sys.argv[2]
+CONFIG = json.dumps({"config": {"Labels": {"a": "b"}}}).encode()
+NAME = "sha256:" + hashlib.sha256(CONFIG).hexdigest()
+MANIFEST = json.dumps({"config": {"digest": NAME}, "layers": [{"size": 3}, {"size": 4}]}).encode()
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        host = self.headers["Host"]
+        basic = "Basic " + base64.b64encode(b"ada:pass").decode()
+        given = self.headers.get("Authorization", "")
+        if self.path.startswith("/token"):
+            good = given == basic and "repository%3Aacme%2Fx%3Apull" in self.path
+            return self.reply(200 if good else 403, b'{"token": "t1"}' if good else b"{}")
+        if MODE in ("bearer", "elsewhere") and given != "Bearer t1":
+            realm = f"http://{host}/token" if MODE == "bearer" else "ftp://evil.example/token"
+            return self.reply(401, b"{}", {"WWW-Authenticate": f'Bearer realm="{realm}",service="r"'})
+        if MODE == "basic" and given != basic:
+            return self.reply(401, b"{}", {"WWW-Authenticate": "Basic"})
+        if self.path.endswith("/blobs/" + NAME):
+            return self.reply(200, CONFIG)
+        if not self.path.endswith("/manifests/v1"):
+            return self.reply(404, b"{}")
+        named = "sha256:" + ("0" * 64 if MODE == "lying" else hashlib.sha256(MANIFEST).hexdigest())
+        self.reply(503 if MODE == "down" else 200, MANIFEST, {"Docker-Content-Digest": named})
+    def reply(self, status, body, headers={}):
+        self.send_response(status)
+        for name, text in headers.items():
+            self.send_header(name, text)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_):
+        pass
+
+HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "login", "words"),
+    [
+        ("open", ("", ""), ""),
+        ("bearer", ("ada", "pass"), ""),
+        ("basic", ("ada", "pass"), ""),
+        ("bearer", ("ada", "wrong"), "does not let this job in"),
+        ("basic", ("", ""), "does not let this job in"),
+        ("elsewhere", ("ada", "pass"), "no safe token server"),
+        ("lying", ("", ""), "gives other bytes"),
+        ("down", ("", ""), "answered 503"),
+    ],
+)
+def test_what_a_registry_answers(mode: str, login: tuple[str, str], words: str) -> None:
+    port = free_port()
+    child = Processes({"PATH": ""}).spawn([sys.executable, "-I", "-c", REGISTRY, str(port), mode])
+    try:
+        registry = Registry(f"127.0.0.1:{port}/acme/x", *login)
+        for _ in range(200):
+            try:
+                call("GET", f"http://127.0.0.1:{port}/v2/")
+                break
+            except ForgeError:
+                time.sleep(0.05)
+        if words:
+            with pytest.raises(ForgeError, match=words):
+                registry.find("v1")
+            return
+        found = registry.find("v1")
+        assert found is not None
+        assert (found.labels, found.size) == ({"a": "b"}, 7)
+        assert re.fullmatch("sha256:[0-9a-f]{64}", found.digest)
+        assert registry.find("v2") is None
+    finally:
+        child.stop(grace=0.2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -71,12 +72,15 @@ class Backend:
         return self._run("image", "inspect", "--format", "{{.Id}}", reference, check=False)
 
     def digest_of_base(self, reference: str) -> str:
-        """What pins a base image: the registry's digest, else the id of a local one; pulled where it is missing."""
+        """What pins a base image: its digest in its registry, else the id of a local one; pulled where it is missing."""
         if not self.image_id(reference):
             self._run("pull", "--quiet", reference, timeout=BUILD_SECONDS)
         found = self._run("image", "inspect", "--format", "{{json .RepoDigests}}", reference, check=False)
-        digests = json.loads(found or "null") or []
-        return str(digests[0]).rpartition("@")[2] if digests else self.image_id(reference)
+        name = re.sub(r"(@.*|:[^/]*)$", "", reference)
+        for one in json.loads(found or "null") or []:
+            if f"/{one}".partition("@")[0].endswith(f"/{name}"):  # it may lie in other registries under other names
+                return str(one).rpartition("@")[2]
+        return self.image_id(reference)
 
     def size(self, reference: str) -> int:
         """Bytes of all layers, unpacked."""

@@ -221,7 +221,12 @@ def _contained(work: _Build, job: BuildJob, backend: Backend, inputs: Inputs) ->
 
 def _already(job: BuildJob, inputs: Inputs, name: str) -> Found | None:
     """What the registry has of these very inputs: left by a job that was ended before it could say so."""
-    found = job.registry.find(name) if job.registry else None
+    try:
+        found = job.registry.find(name) if job.registry else None
+    except ForgeError as error:
+        if error.reason_code != "registry_refused":
+            raise
+        return None  # some registries refuse to speak of what was never pushed; the push will tell
     return found if found is not None and found.labels.get("dev.trackside.inputs") == inputs.digest else None
 
 

@@ -14,7 +14,7 @@ from trackside.config.load import load as load_config
 from trackside.config.model import CONFIG_FILE, Config, ImagePolicy, Model
 from trackside.documents.release import Release
 from trackside.documents.result import Result
-from trackside.errors import ConfigError, DataError, ToolError
+from trackside.errors import ConfigError, DataError, ToolError, TracksideError
 from trackside.image import backends, publish
 from trackside.image.build import BuildJob, build
 from trackside.plan.objects import fetch, git_env
@@ -46,7 +46,7 @@ class _Place:
 
 def stage_image(context: Context) -> Result:
     """Build the images of the releases in the input `releases` (JSON list of `{model, version}`)."""
-    from trackside.stages import forge_of
+    from trackside.stages import forge_of, tell
 
     forge = forge_of(context, "image")
     releases = _releases(context.value("releases", "image"))
@@ -61,6 +61,7 @@ def stage_image(context: Context) -> Result:
     out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     applied: list[Applied] = []
+    errors: list[TracksideError] = []
     with tempfile.TemporaryDirectory(prefix="trackside-image-") as folder:
         work = Path(folder)
         backend, missing = backends.find(
@@ -93,9 +94,17 @@ def stage_image(context: Context) -> Result:
             if model is None or model.image is None:
                 context.say(f"{name}: {CONFIG_FILE} asks for no image")
                 continue
-            row, done = _one(place, model, model.image, version, work / str(index))
+            try:
+                row, done = _one(place, model, model.image, version, work / str(index))
+            except TracksideError as error:  # the other models have their turn all the same
+                errors.append(error)
+                context.commands.annotate("error", error.message, title=f"image {name}")
+                continue
             rows.append(row)
             applied += done
+    if errors:
+        tell(context, applied)
+        raise errors[0]
     return _result(context, forge, rows, applied)
 
 

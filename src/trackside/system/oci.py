@@ -80,6 +80,8 @@ class Registry:
 
     def _good(self, answer: Response, what: str) -> dict[str, Any]:
         found = answer.json()
+        if answer.status in (401, 403):
+            raise _refused(self._host, f"it answered {answer.status}")
         if answer.status != 200 or not isinstance(found, dict):
             raise ForgeError(f"{self._host} answered {answer.status} for {what} of {self._name}")
         return found
@@ -110,10 +112,14 @@ class Registry:
             made = json.loads(answer.body)
             return "Bearer " + str(made.get("token") or made["access_token"])
         except (ValueError, KeyError, AttributeError):
-            raise ForgeError(
-                f"{self._host} does not let this job in",
-                why=f"its token server answered {answer.status}",
-                remedy="with:\n  registry-username: ${{ github.actor }}\n  registry-password: ${{ github.token }}",
-                link="image.md",
-                reason_code="registry_refused",
-            ) from None
+            raise _refused(self._host, f"its token server answered {answer.status}") from None
+
+
+def _refused(host: str, why: str) -> ForgeError:
+    return ForgeError(
+        f"{host} does not let this job in",
+        why=why,
+        remedy="with:\n  registry-username: ${{ github.actor }}\n  registry-password: ${{ github.token }}",
+        link="image.md",
+        reason_code="registry_refused",
+    )
