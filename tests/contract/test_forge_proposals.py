@@ -223,6 +223,26 @@ def test_a_merge_happens_once_and_at_the_judged_head(sandbox: Sandbox, repo: str
     assert sandbox.hub.bare(repo).commit(str(done.id)).message.startswith(f"Merge #{operation.number}")
 
 
+@pytest.mark.parametrize("allowed", ["squash", "rebase", "none"])
+def test_a_merge_goes_the_way_that_the_repository_allows(
+    sandbox: Sandbox, repo: str, forge: GithubForge, allowed: str
+) -> None:
+    for name, setting in (
+        ("merge", "allow_merge_commit"),
+        ("squash", "allow_squash_merge"),
+        ("rebase", "allow_rebase_merge"),
+    ):
+        sandbox.hub.set_setting(repo, setting, name == allowed)
+    operation, before = opened(sandbox, repo), sandbox.hub.bare(repo).sha("refs/heads/main")
+    (applied,) = forge.apply([operation])
+    assert sandbox.hub.pull(repo, operation.number)["merged"] == (allowed != "none")
+    if allowed == "none":
+        assert (applied.outcome, applied.reason_code) == ("failed", "merge_conflict")
+        return
+    tip = sandbox.hub.bare(repo).commit(str(applied.id))
+    assert (applied.outcome, list(tip.parents)) == ("updated", [before]), "one commit on the base"
+
+
 def test_what_cannot_be_merged_says_so(sandbox: Sandbox, repo: str, forge: GithubForge) -> None:
     operation = opened(sandbox, repo)
     sandbox.hub.set_draft(repo, operation.number, True, user("ada"))

@@ -21,6 +21,8 @@ OUR_BRANCHES = "trackside/"
 MAX_BODY = 65_536
 MAX_TITLE = 256
 RACES = 5
+MERGE_METHODS = ("merge", "squash", "rebase")
+"""Ways to merge; the first that the repository allows is taken."""
 
 _SETTING = (
     "tick `Allow GitHub Actions to create and approve pull requests` under Settings › Actions › General,\n"
@@ -317,7 +319,7 @@ def issue_body(operation: UpsertIssue) -> str:
 
 
 def merge_pull(client: Client, operation: MergePull) -> Applied:
-    """Merge exactly the commit that was judged; `id` is the new tip of the base branch.
+    """Merge exactly the commit that was judged, in a way that the repository allows; `id` is the base's new tip.
 
     Raises:
         Conflict: the head moved on.
@@ -330,8 +332,15 @@ def merge_pull(client: Client, operation: MergePull) -> Applied:
         return raw if raw.get("merged") else None
 
     def send() -> Any:
-        body = {"sha": operation.head_sha, "commit_title": clean(operation.title)[:MAX_TITLE], "merge_method": "merge"}
-        client.request("PUT", f"{client.base}{path}/merge", body=body, repeatable=False)
+        title = clean(operation.title)[:MAX_TITLE]
+        for method in MERGE_METHODS:
+            body = {"sha": operation.head_sha, "commit_title": title, "merge_method": method}
+            try:
+                client.request("PUT", f"{client.base}{path}/merge", body=body, repeatable=False)
+                break
+            except ForgeError as error:
+                if "not allowed on this repository" not in error.why or method == MERGE_METHODS[-1]:
+                    raise
         return client.get(path)
 
     found = client.get(path)

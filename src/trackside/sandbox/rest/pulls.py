@@ -102,9 +102,19 @@ def is_merged(call: Call) -> Reply:
     return Reply(status=204)
 
 
+_METHODS = {
+    "merge": ("allow_merge_commit", "Merge commits"),
+    "squash": ("allow_squash_merge", "Squash merges"),
+    "rebase": ("allow_rebase_merge", "Rebase merges"),
+}
+
+
 @route("PUT", _P + "/{pull_number}/merge", "contents:write")
 def merge_pull(call: Call) -> Reply:
     body = call.fields
+    setting, words = _METHODS[body.get("merge_method", "merge")]
+    if call.hub.setting(call.repo, setting) is False:
+        raise Problem(405, f"{words} are not allowed on this repository.")
     sha = call.hub.merge_pull(
         call.repo,
         call.number("pull_number"),
