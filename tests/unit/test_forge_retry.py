@@ -180,6 +180,9 @@ def test_statuses_become_errors() -> None:
 PERMISSIONS = [
     ("POST", "/issues/3/comments", "", "pull-requests: write"),
     ("GET", "/issues/3/comments", "", "pull-requests: read"),
+    ("PUT", "/pulls/3/merge", "", "contents: write"),
+    ("POST", "/issues", "", "issues: write"),
+    ("POST", "/pulls", "", "pull-requests: write"),
     ("GET", "/pulls", "", "pull-requests: read"),
     ("POST", "/check-runs", "", "checks: write"),
     ("GET", "/commits/abc/check-runs", "", "checks: read"),
