@@ -483,31 +483,29 @@ def test_from_comment_to_dispatched_run(place: Place) -> None:
 
 
 def test_any_fault_at_any_call_and_a_re_run_end_alike(place: Place) -> None:
-    """Every fault at each call of /train and of /drift snooze, then the job run again."""
-    ran = 0
+    """Every fault at each call of /train, then the job run again."""
     place.wait()
-    for body in ("/train", "/drift snooze 30d"):
-        event = place.say(body)
-        with place.forge() as forge:
-            methods = noted(forge)
-            place.gate(event, forge)
-        for case in cases(methods):
-            place.wait()
-            event, said = place.say(body), len(place.replies())
-            started = len(place.dispatched())
-            with place.forge(clock=Quick()) as forge:
-                broken(case, place.sandbox, forge, lambda forge, event=event: swallow(place, event, forge))
-            result = place.gate(event, again=True)
-            assert result.decision == "done", (case, result)
-            assert place.reactions() == ["rocket"], (case, body)
-            if body == "/train":  # nothing to say, unless the first try said that it went wrong
-                assert all("at the second try" in one for one in place.replies()[said:]), case
-            assert len(place.replies()) - said in ((0, 1) if body == "/train" else (1,)), case
-            # A plan that is started twice starts one training; what it may never be is started by somebody else.
-            assert len(place.dispatched()) - started in ((1, 2, 3) if body == "/train" else (0,)), case
-            ran += 1
-    print(f"{ran} faults")
-    assert ran >= 40
+    event = place.say("/train")
+    with place.forge() as forge:
+        methods = noted(forge)
+        place.gate(event, forge)
+    ran = 0
+    for case in cases(methods):
+        place.wait()
+        event, said, started = place.say("/train"), len(place.replies()), len(place.dispatched())
+        with place.forge(clock=Quick()) as forge:
+            broken(case, place.sandbox, forge, lambda forge, event=event: place.gate(event, forge))
+        result = place.gate(event, again=True)
+        assert result.decision == "done", (case, result)
+        assert place.reactions() == ["rocket"], case
+        answers = place.replies()[said:]  # nothing, unless the first try said that it went wrong
+        assert len(answers) <= 1, case
+        assert all("at the second try" in one for one in answers), case
+        # A plan that is started twice starts one training; what it may never be is started by somebody else.
+        assert len(place.dispatched()) - started in (1, 2, 3), case
+        ran += 1
+    print(f"{len(methods)} API calls, {ran} faults")
+    assert ran == len(list(cases(methods))) >= 20
 
 
 class Quick(Later):
@@ -521,12 +519,3 @@ class Quick(Later):
 
     def sleep(self, seconds: float) -> None:
         self.asked += seconds
-
-
-def swallow(place: Place, event: Event, forge: GithubForge) -> None:
-    from trackside.errors import TracksideError
-
-    try:
-        run_gate(event, forge, now=place.clock.now())
-    except TracksideError:
-        return
