@@ -205,7 +205,7 @@ def test_a_403_names_the_line_to_add() -> None:
         made.post("/check-runs", {})
     assert "permissions:\n         checks: write" in caught.value.render()
     print(f"{len(PERMISSIONS)} calls")
-    assert len(PERMISSIONS) == 12
+    assert len(PERMISSIONS) == 15
 
 
 def test_pages_cost_a_call_each_and_a_full_last_page_none_more() -> None:
