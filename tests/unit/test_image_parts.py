@@ -106,6 +106,20 @@ def test_a_lock_pins_everything_by_hash() -> None:
             packages.check_lock(text, "lock.txt")
 
 
+def test_a_closed_umask_does_not_close_the_packages(tmp_path: Path) -> None:
+    (tmp_path / "site/bin").mkdir(parents=True)
+    (tmp_path / "site/a.py").write_text("a")
+    (tmp_path / "site/bin/run").write_text("a")
+    (tmp_path / "site/out").symlink_to("/etc/shadow")
+    for path, mode in (("site/bin/run", 0o700), ("site/a.py", 0o600), ("site/bin", 0o700), ("site", 0o700)):
+        (tmp_path / path).chmod(mode)
+    packages.readable(tmp_path / "site")
+    modes = {
+        path: (tmp_path / path).stat().st_mode & 0o777 for path in ("site", "site/bin", "site/a.py", "site/bin/run")
+    }
+    assert modes == {"site": 0o755, "site/bin": 0o755, "site/a.py": 0o644, "site/bin/run": 0o755}
+
+
 def test_the_target_of_a_base_image() -> None:
     target = packages.target_of("3.11 2.36 x86_64\n", "python:3")
     assert (target.python, target.platform) == ("3.11", "x86_64-manylinux_2_36")

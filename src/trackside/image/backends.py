@@ -72,7 +72,7 @@ class Backend:
         return self._run("image", "inspect", "--format", "{{.Id}}", reference, check=False)
 
     def digest_of_base(self, reference: str) -> str:
-        """What pins a base image: its digest in its registry, else the id of a local one; pulled where it is missing."""
+        """What pins a base image: its registry's digest, else the id of a local one; pulled where it is missing."""
         if not self.image_id(reference):
             self._run("pull", "--quiet", reference, timeout=BUILD_SECONDS)
         found = self._run("image", "inspect", "--format", "{{json .RepoDigests}}", reference, check=False)

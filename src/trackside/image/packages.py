@@ -76,6 +76,15 @@ def unpack(lock: Path, target: Target, folder: Path, processes: Processes) -> No
     """Install into `folder` for another machine; nothing is compiled. Raises ToolError where a wheel is missing."""
     words = ["--target", str(folder), "--python-version", target.python, "--python-platform", target.platform]
     _install(words, lock, processes)
+    readable(folder)
+
+
+def readable(folder: Path) -> None:
+    """Let any user read what the runner's umask may have closed: the image's user is another one."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            path.chmod(mode | (0o555 if path.is_dir() or mode & 0o100 else 0o444))
 
 
 def environment(lock: Path, cache: Path, processes: Processes) -> Path:

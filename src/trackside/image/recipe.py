@@ -33,14 +33,14 @@ RUN ["python3", "/make.py", "/source", "/words.json", "/made/bento", "/made/mode
 FROM {packages}
 ENV PYTHONPATH=/opt/site PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \\
     BENTOML_DO_NOT_TRACK=True BENTOML_HOME=/tmp/bentoml HOME=/tmp OMP_NUM_THREADS=1
-COPY --from=built /made/model /bento/src
-COPY --from=built /made/bento /bento
-{labels}
 WORKDIR /bento/src
 USER {user}
 EXPOSE {port}
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s CMD ["python3", "-c", "{probe}"]
 CMD ["python3", "-m", "bentoml", "serve", "/bento", "--host", "0.0.0.0", "--port", "{port}"]
+COPY --from=built /made/model /bento/src
+COPY --from=built /made/bento /bento
+{labels}
 """
 _PROBE = "import urllib.request as u; u.urlopen('http://127.0.0.1:{port}/readyz', timeout=4)"
 
@@ -71,6 +71,8 @@ bento = bentoml.bentos.build(
     build_ctx=str(source),
 )
 shutil.copytree(bento.path, made)
+for path in (made, *made.rglob("*")):  # whoever serves it is another user
+    path.chmod(0o755 if path.is_dir() else 0o644)
 if len(sys.argv) > 4:
     place = pathlib.Path(sys.argv[4], told["model"])
     place.parent.mkdir(parents=True)
@@ -127,10 +129,12 @@ def packages_file(base: str) -> str:
 
 
 def service_file(packages: str, labels: Mapping[str, str]) -> str:
-    """Containerfile of the service on top of the packages; model and code are layers of their own."""
-    lines = "".join(f"LABEL {json.dumps(name)}={_quoted(text)}\n" for name, text in sorted(labels.items()))
+    """Containerfile of the service on top of the packages; model and code are layers of their own, what never changes
+    stands before them.
+    """
+    words = " ".join(f"{json.dumps(name)}={_quoted(text)}" for name, text in sorted(labels.items()))
     return SERVICE.format(
-        packages=packages, labels=lines.rstrip("\n"), user=USER, port=PORT, probe=_PROBE.format(port=PORT)
+        packages=packages, labels=f"LABEL {words}", user=USER, port=PORT, probe=_PROBE.format(port=PORT)
     )
 
 
