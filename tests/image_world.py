@@ -51,7 +51,7 @@ FILES = {
     "service.py": b"import bentoml\n",
     "lib/rate.py": b"RATE = 0.5\n",
     "requirements-serve.txt": LOCK.encode(),
-    "deploy/kustomization.yaml": b"images:\n  - name: tiny\n    digest: sha256:" + b"0" * 64 + b"\n",
+    "deploy/kustomization.yaml": b"images:\n  - name: 127.0.0.1:1/acme/tiny\n    digest: sha256:" + b"0" * 64 + b"\n",
 }
 MODEL = b'{"rate": 0.5}\n'
 

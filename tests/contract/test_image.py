@@ -144,6 +144,29 @@ def test_the_last_image_before_is_compared_with(world: Imaged, built: list[Build
     assert [job.previous.version if job.previous else "" for job in built] == ["", "1.0.0", "1.0.0", "1.10.0"]
 
 
+def test_its_deployment_is_proposed_once(sandbox: Sandbox, tmp_path: Path, engine: dict[str, str], built: Any) -> None:
+    more = "      registry: 127.0.0.1:1/acme/tiny\n      deploy: {file: deploy/kustomization.yaml}\n"
+    world = Imaged(sandbox, tmp_path / "world", more=more, env=engine)
+    world.release("1.0.0", world.merge({"a": b"a"}))
+    for _ in range(2):
+        assert world.build("1.0.0").decision == "done", world.said.getvalue()
+    image = world.image("1.0.0")
+    assert image is not None
+    (proposal,) = [one for one in sandbox.state.list("pull", world.repo) if one["number"] != world.pull]
+    branch = "refs/heads/trackside/deploy/tiny"
+    assert image.digest in (sandbox.hub.bare(world.repo).file(branch, "deploy/kustomization.yaml") or b"").decode()
+    assert proposal["number"] > world.pull
+    assert len(built) == 1
+
+
+def test_one_model_does_not_stop_the_others(world: Imaged, built: list[BuildJob]) -> None:
+    world.release("1.0.0", world.merge({"a": b"a"}))
+    with pytest.raises(NotFound, match=r"no published release 9\.9\.9"):
+        world.build("9.9.9", "1.0.0")
+    assert world.image("1.0.0") is not None
+    assert len(built) == 1
+
+
 def test_nothing_to_do(world: Imaged) -> None:
     assert world.build().reason_code == "image_not_asked"
     world.push({"trackside.yaml": b"version: 1\nmodels:\n  tiny: {path: models/tiny.json}\n"})
