@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from trackside.config.model import Model
 from trackside.documents.release import Asset, Release
 from trackside.documents.report import MetricRow
-from trackside.documents.run import Dependency, Run
+from trackside.documents.run import Dependency, Metric, Run
 from trackside.report.diff import data_rows, metric_rows, value_rows
 from trackside.report.escape import code, inline
 from trackside.report.text import change, decimals, duration, number, sentence, short, size, value
@@ -29,9 +29,21 @@ class Facts:
     before_run: Run | None = None
 
     @property
+    def anew(self) -> dict[tuple[str, str], Metric]:
+        """The previous version's metrics on this run's data, where the run judged its model there."""
+        judged = self.run.comparison
+        same = judged is not None and self.before is not None and judged.baseline_run == self.before.run
+        return {(one.name, one.file): one for one in judged.champion} if judged is not None and same else {}
+
+    @property
     def metrics(self) -> list[MetricRow]:
         old = self.before_run.metrics if self.before_run else self.before.metrics if self.before else None
-        return metric_rows(old, self.run.metrics, self.model.metrics)
+        anew = self.anew
+        return metric_rows(
+            [anew.get((one.name, one.file), one) for one in old] if old is not None else None,
+            self.run.metrics,
+            self.model.metrics,
+        )
 
 
 def notes(facts: Facts) -> str:
@@ -41,6 +53,8 @@ def notes(facts: Facts) -> str:
     against = facts.before.version if facts.before else ""
     parts.append(_broken(facts.metrics))
     parts.append(metrics_table(facts.metrics, against, release.version))
+    if facts.anew:
+        parts.append(f"The metrics of {against} are those of its model on the data of {release.version}.")
     if facts.before is None:
         parts.append("This is the first version.")
     elif facts.before_run is None:
