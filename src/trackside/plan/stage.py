@@ -13,7 +13,7 @@ from trackside.documents.plan import Plan, Subject
 from trackside.documents.run import Run
 from trackside.errors import ConfigError, ForgeError, NotFound, TracksideError
 from trackside.event.model import DispatchEvent, Event, MergeGroupEvent, PullRequestEvent
-from trackside.forge.model import Pull, WorkflowRun
+from trackside.forge.model import Comment, Pull, WorkflowRun
 from trackside.forge.operations import Operation, UpsertCheck, UpsertComment
 from trackside.forge.ports import Forge
 from trackside.plan import words
@@ -185,9 +185,13 @@ def plan_pull(
         default_branch=branch,
     )
     made = _decided(facts, report)
+    return replace(made, operations=[*_withdrawn(comments, pull.number), *made.operations])
+
+
+def _withdrawn(comments: Sequence[Comment], number: int) -> list[UpsertComment]:
+    """The word that the policy is readable again, where an older one says that it is not."""
     stale = any(one.body.startswith(words.PLAN_MARKER) and one.body != words.readable() for one in comments)
-    extra = [UpsertComment(issue=pull.number, marker=words.PLAN_MARKER, body=words.readable())] if stale else []
-    return replace(made, operations=[*extra, *made.operations])
+    return [UpsertComment(issue=number, marker=words.PLAN_MARKER, body=words.readable())] if stale else []
 
 
 def _answered(pull: Pull, config: Config, ports: Ports) -> bool:
