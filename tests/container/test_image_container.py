@@ -294,7 +294,7 @@ BROKEN = {
 
 def test_a_bad_service_is_not_pushed(world: Imaged, monkeypatch: pytest.MonkeyPatch) -> None:
     pushed = pushes(monkeypatch)
-    monkeypatch.setattr(job, "BuildJob", functools.partial(building.BuildJob, ready_seconds=25.0))
+    monkeypatch.setattr(job, "BuildJob", functools.partial(building.BuildJob, ready_seconds=15.0))
     for number, (name, (old, new, words)) in enumerate(BROKEN.items()):
         text = SERVICE.replace(old, new)
         assert text != SERVICE
