@@ -32,10 +32,10 @@ class Story(Tour):
         self.step("pull request that breaks a bound", self._worse)
         self.step("pull request that changes the README", self._readme)
         self.step("merge: the first release and its image", lambda: self._release(self.better, "1.0.0"))
-        self.step("/promote delay staging: refused for a stranger, done for a maintainer", self._promote)
         self.step("production data of May: no drift", lambda: self._drift(5, "ok", streak=0))
         self.step("production data of October: drift", lambda: self._drift(10, "drift", streak=1))
         self.step("production data of November: drift again, a retraining pull request", self._retrain)
+        self.step("/promote delay staging: refused for a stranger, done for a maintainer", self._promote)
         self.step("merge of the retraining: the next release", lambda: self._release(self.retraining, "1.1.0"))
         self.step("promotion of the new version and /rollback", self._rollback)
 
