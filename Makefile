@@ -11,7 +11,7 @@ help: ## show the targets
 $(READY):
 	@bash scripts/bootstrap.sh $@
 
-demo: $(READY) ## open pull requests on a GitHub on this machine, train, report; leaves build/demo
+demo: $(READY) ## the whole story on a GitHub on this machine, from init to rollback; leaves build/demo
 	$(PY) -m trackside demo --out build/demo
 
 test: $(READY) lint ## lint, then all tests

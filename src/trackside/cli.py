@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         extra = {"sandbox": "sandbox", "demo": "sandbox", "drift": "drift"}.get(arguments.command, "train")
         lacks = ConfigError(
             f"`trackside {arguments.command}` needs the package {error.name}, which is not installed",
-            remedy=f"pip install 'trackside-ml[{extra}]'",
+            remedy=f"in a clone of Trackside: pip install '.[{extra}]'",
             reason_code="tool_missing",
         )
         print(inert(lacks.render()), file=sys.stderr)

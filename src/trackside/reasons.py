@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 REASONS: dict[str, str] = {
+    "admitted": "The dispatched run may go to a runner.",
     "already_trained": "A recorded run answers exactly these inputs.",
     "asset_missing": "The release lacks a file that its record names.",
     "backend_missing": "No container backend works on this runner.",

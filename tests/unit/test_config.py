@@ -66,6 +66,7 @@ MISTAKES = [
     ("  on: pull_request", "  timeout-minutes: 0", 10, 3, ">= 1"),
     ("models:\n", "models: {}\nmodel:\n", 3, 1, "did you mean 'models'?"),
     ("  on: pull_request", "  on: [", 12, 3, "not valid YAML"),
+    ("train:\n", "commands: {promote: {}}\ntrain:\n", 9, 12, "lacks the key 'permission'"),
 ]
 
 
@@ -79,7 +80,7 @@ def test_every_mistake_has_its_position() -> None:
         assert (error.line, error.column) == (line, column), (new, error.render())
         assert words in error.render(), (new, error.render())
     print(f"{len(MISTAKES)} mistakes")
-    assert len(MISTAKES) == 20
+    assert len(MISTAKES) == 21
 
 
 def test_aliases_and_size_are_bounded() -> None:
@@ -111,7 +112,7 @@ def test_the_schema_agrees_with_the_loader() -> None:
             continue
         said += not validator.is_valid(data)
     # Beyond a schema: duplicate keys, min above max, tolerance without direction, an empty label list, secret names.
-    assert said == 14
+    assert said == 15
     json.dumps(json_schema())
 
 

@@ -99,6 +99,10 @@ def test_every_reason_code_is_listed() -> None:
     used = set()
     for path in MODULES:
         used |= set(re.findall(r"reason_code(?:: str)? ?= ?\"([a-z_]+)\"", path.read_text()))
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.keyword) and node.arg == "reason_code":  # also those of a choice
+                texts = [one.value for one in ast.walk(node.value) if isinstance(one, ast.Constant)]
+                used |= {one for one in texts if isinstance(one, str) and re.fullmatch(r"[a-z]+(_[a-z]+)*", one)}
     missing = used - set(REASONS)
     assert not missing, f"not in reasons.py: {sorted(missing)}"
     assert list(REASONS) == sorted(REASONS)

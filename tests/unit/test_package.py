@@ -68,7 +68,7 @@ def test_commands_work_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
         text=True,
     )
     assert lacking.returncode == 2
-    assert "pip install 'trackside-ml[sandbox]'" in lacking.stderr
+    assert "pip install '.[sandbox]'" in lacking.stderr
     assert "Traceback" not in lacking.stderr
     made = type_("init", "--command", "python train.py", "--output", "model.pkl")
     assert "wrote    trackside.yaml" in made

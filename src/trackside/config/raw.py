@@ -182,7 +182,7 @@ class RawReport(Raw, frozen=True, kw_only=True):
 class RawCommand(Raw, frozen=True, kw_only=True):
     permission: Annotated[
         Literal["read", "triage", "write", "maintain", "admin"], Meta(description="Least role that may use it.")
-    ] = "write"
+    ]
 
 
 def _least(role: str) -> RawCommand:

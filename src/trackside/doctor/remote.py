@@ -77,7 +77,7 @@ def _asked(place: Place, url: str) -> Findings:
             "remote.reachable",
             "unknown",
             "DVC is not installed here",
-            remedy="pip install 'trackside-ml[train]'",
+            remedy="in a clone of Trackside: pip install '.[train]'",
         )
     elif done.returncode == 4:
         extra = _EXTRAS.get(urlsplit(url).scheme, urlsplit(url).scheme)

@@ -104,7 +104,9 @@ def resolve(git_dir: Path, jobs: Sequence[Job], *, processes: Processes) -> tupl
             raise _too_large()
         if "No module named 'dvc'" in log:
             raise ToolError(
-                "DVC is not installed", remedy="pip install 'trackside-ml[train]'", reason_code="tool_missing"
+                "DVC is not installed",
+                remedy="in a clone of Trackside: pip install '.[train]'",
+                reason_code="tool_missing",
             )
         raise ToolError("the pipeline could not be resolved", log=log[-8000:])
     answers = json.loads(done.stdout)

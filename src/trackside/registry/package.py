@@ -23,7 +23,10 @@ FOLDER = ".folder.zip"
 
 MANIFEST = "manifest.json"
 Role = Literal["model", "run", "statement", "card", "profile", "manifest", "golden"]
-OWN = (MANIFEST, "README.md", "run.json", "provenance.intoto.json", "drift-profile.json", "image.json")
+OWN = (
+    *(MANIFEST, "README.md", "run.json", "provenance.intoto.json", "drift-profile.json", "golden.jsonl"),
+    *("image.json", "sbom.cdx.json"),
+)
 """Names of the files that a release has beside the model."""
 
 _CHUNK = 4 * 1024 * 1024
