@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, TextIO
 
 from trackside.config.inputs import inputs_of
@@ -17,6 +18,8 @@ from trackside.system.text import inert
 from trackside.system.workflow import WorkflowCommands
 
 OUR_VARIABLES = ("TRACKSIDE_", "GITHUB_", "ACTIONS_", "RUNNER_", "INPUT_")
+LEFT_BY = ("command", "promote", "register", "image", "drift", "retrain")
+"""Stages whose folder `out` holds the result document, also that of an error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +75,12 @@ def run_stage(context: Context, name: str) -> int:
     except TracksideError as error:
         context.commands.annotate("error", error.message, title=f"trackside {name}")
         print(inert(error.render()), file=sys.stderr)
-        return finish(context, failed(name, error), error.exit_code)
+        result = failed(name, error)
+        if name in LEFT_BY:
+            folder = Path(context.value("out", name))
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "result.json").write_bytes(dump(result))
+        return finish(context, result, error.exit_code)
     default = ForgeError.exit_code if result.decision == "failed" else 0
     return finish(context, result, int(result.values.get("exit-code", default)))
 

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trackside.app import Context, run_stage
+from trackside.app import LEFT_BY, Context, run_stage
+from trackside.documents.codec import load
+from trackside.documents.result import Result
 from trackside.errors import DataError
 from trackside.system.text import clean, inert
 from trackside.system.workflow import SUMMARY_LIMIT, WorkflowCommands
@@ -214,3 +216,11 @@ def test_a_stage_says_and_fails_without_commanding_the_runner(
     said = capsys.readouterr()
     assert obeyed(said.err) == []
     assert [line.partition(" ")[0] for line in obeyed(out.getvalue())] == ["::error"]
+
+
+@pytest.mark.parametrize("stage", LEFT_BY)
+def test_an_error_leaves_its_result_for_the_artifact(stage: str, tmp_path: Path) -> None:
+    out = tmp_path / "left" / stage
+    assert run_stage(Context(env={"TRACKSIDE_OUT": str(out)}, out=io.StringIO()), stage) == 2
+    result = load(Result, (out / "result.json").read_bytes())
+    assert (result.command, result.decision, result.reason_code) == (stage, "failed", "config_invalid")
