@@ -17,6 +17,7 @@ from trackside.config.model import Config
 from trackside.documents.admission import Admission
 from trackside.documents.plan import Subject
 from trackside.forge.github import GithubForge
+from trackside.forge.operations import UpsertCheck
 from trackside.retrain.merge import merge_passed, merges
 from trackside.sandbox.server import Sandbox
 
@@ -55,7 +56,7 @@ def opened(sandbox: Sandbox, branch: str = BRANCH) -> tuple[str, Admission]:
     sandbox.hub.set_role(repo, "ada", "write")
     files = {"trackside.yaml": POLICY.encode(), ".github/workflows/release.yml": RELEASE}
     sandbox.hub.commit_folder(repo, "main", files, "first", user("ada"))
-    head = sandbox.hub.commit_folder(repo, branch, {"params.yaml": b"a: 1\n"}, "Retrain", user("ada"))
+    head = sandbox.hub.commit_folder(repo, branch, {"params.yaml": b"a: 1\n"}, "Retrain", user(BOT))
     number = sandbox.hub.open_pull(repo, title="Retrain", head=branch, base="main", actor=user("ada"))
     subject = Subject(
         kind="pull_request", repository=repo, commit="1" * 40, base_commit="2" * 40, head_commit=head,
@@ -125,6 +126,34 @@ def test_nothing_else_is_merged(sandbox: Sandbox, attached: None) -> None:
 
 def test_a_topic_branch_is_judged_before_github_is_asked() -> None:
     assert not merges(config(), None, "passed")
+
+
+def test_what_somebody_else_pushed_waits_for_a_person(sandbox: Sandbox, attached: None) -> None:
+    repo, admission = opened(sandbox)
+    pushed = sandbox.hub.commit_folder(repo, BRANCH, {"train.py": b"import evil\n"}, "More", user("ada"))
+    judged = msgspec.structs.replace(admission, subject=msgspec.structs.replace(admission.subject, head_commit=pushed))
+    with forge_of(sandbox, repo) as forge:
+        (applied,) = merge_passed(forge, config(), judged, "passed", workflow="release.yml")
+    assert applied.outcome == "skipped"
+    assert "ada pushed" in applied.error
+    assert not sandbox.hub.pull(repo, admission.subject.pull_request or 0)["merged"]
+
+
+@pytest.mark.parametrize(
+    ("conclusion", "merged"), [("failure", False), (None, False), ("success", True), ("neutral", True)]
+)
+def test_other_models_of_the_pull_request_count_too(
+    sandbox: Sandbox, attached: None, conclusion: str | None, merged: bool
+) -> None:
+    repo, admission = opened(sandbox)
+    check = UpsertCheck(
+        name="trackside / price", head_sha=admission.subject.head_commit, external_id="trackside:price:d",
+        title="price", summary="", conclusion=conclusion,
+    )  # fmt: skip
+    with bot_forge(sandbox, repo, HELD | {"checks": "write"}, viewer=BOT) as forge:
+        assert forge.apply([check])[0].outcome == "created"
+        merge_passed(forge, config(), admission, "passed", workflow="release.yml")
+    assert sandbox.hub.pull(repo, admission.subject.pull_request or 0)["merged"] is merged
 
 
 def test_what_may_not_be_merged_is_told_and_releases_nothing(sandbox: Sandbox, attached: None) -> None:

@@ -10,12 +10,16 @@ from trackside.documents.admission import Admission
 from trackside.documents.report import Gate
 from trackside.forge.model import Pull
 from trackside.forge.operations import Applied, DispatchWorkflow, MergePull
+from trackside.report.marker import check_name
 from trackside.retrain.decide import branch_of
 
 if TYPE_CHECKING:
     from trackside.app import Context
     from trackside.forge.ports import Forge
     from trackside.report.publish import Published
+
+PASSED = ("success", "neutral", "skipped")
+"""Conclusions of a check that let GitHub merge."""
 
 
 def merges(config: Config, admission: Admission | None, gate: Gate | None) -> bool:
@@ -35,6 +39,19 @@ def fits(pull: Pull, admission: Admission, branch: str) -> bool:
     """Whether the pull request still is the one that was judged: open (or merged by an earlier attempt), same head."""
     same = (pull.head_ref, pull.base_ref, pull.from_fork) == (branch_of(admission.model), branch, False)
     return same and pull.head_sha == admission.subject.head_commit and (pull.merged or pull.state == "open")
+
+
+def unjudged(forge: Forge, config: Config, pull: Pull, admission: Admission) -> str:
+    """What speaks against merging the pull request without a person; empty for nothing.
+
+    Whoever may push to its branch could have anything merged; and other models may read what it changes.
+    """
+    push = forge.last_push(pull.head_ref)
+    if push is None or push.after != pull.head_sha or not push.actor.endswith("[bot]"):
+        return f"#{pull.number} holds what {push.actor if push else 'somebody'} pushed: a person merges it"
+    others = {check_name(one.name) for one in config.models if one.name != admission.model}
+    bad = {one.name for one in forge.checks(pull.head_sha) if one.name in others and one.conclusion not in PASSED}
+    return f"#{pull.number} waits for a person: {', '.join(sorted(bad))} has not passed" if bad else ""
 
 
 def merge_passed(
@@ -61,9 +78,11 @@ def merge_passed(
     if not fits(pull, admission, branch):
         return ()
     title = f"Merge the retraining of {admission.model} (#{number})"
-    (merged,) = forge.apply(
-        [MergePull(number=number, head_sha=admission.subject.head_commit, title=title)], dry_run=dry_run
-    )
+    merge = MergePull(number=number, head_sha=admission.subject.head_commit, title=title)
+    why = "" if pull.merged else unjudged(forge, config, pull, admission)
+    if why:
+        return (Applied(operation=merge, outcome="skipped", url=pull.url, error=why, reason_code="refused"),)
+    (merged,) = forge.apply([merge], dry_run=dry_run)
     if merged.outcome not in ("updated", "unchanged"):
         return (merged,)
     asked = {"task": "register", "model": admission.model, "commit": str(merged.id)}
