@@ -93,6 +93,7 @@ def test_the_recipes_hold_the_promises() -> None:
 
 def test_a_lock_pins_everything_by_hash() -> None:
     good = "bentoml==1.4.39 \\\n    --hash=sha256:0 \\\n    --hash=sha256:1\n"
+    good += "    # via a service\n"
     good += "numpy==2 ; python_version < '3.12' --hash=sha256:2\n"
     packages.check_lock(good, "lock.txt")
     for text, words in (
@@ -101,6 +102,7 @@ def test_a_lock_pins_everything_by_hash() -> None:
         ("numpy==2 --hash=sha256:2\n", "does not pin bentoml"),
         (good + "--index-url https://example.com/simple\n", "options (--index-url)"),
         (good + "-e .\n", "options (-e)"),
+        (good + "  --find-links=x --hash=sha256:3\n", "options (--find-links=x)"),
     ):
         with pytest.raises(DataError, match=re.escape(words)):
             packages.check_lock(text, "lock.txt")

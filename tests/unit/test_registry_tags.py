@@ -82,6 +82,12 @@ def test_a_value_of_a_trailer_makes_no_other_trailer(title: str, values: dict[st
         assert found == wanted
 
 
+def test_a_signature_begins_a_line() -> None:
+    text = tags.message("t", {"Reason": "see -----BEGIN x", "Run": "7"})
+    assert tags.trailers(text + "-----BEGIN PGP SIGNATURE-----\nA: b\n")["Run"] == "7"
+    assert tags.trailers(text) == {"Reason": "see -----BEGIN x", "Run": "7"}
+
+
 def test_versions_are_ordered_as_semver_says() -> None:
     told = "1.0.0-alpha 1.0.0-alpha.1 1.0.0-alpha.beta 1.0.0-beta 1.0.0-beta.2 1.0.0-beta.11 1.0.0-rc.1 1.0.0 1.0.1"
     rising = [found for one in told.split() if (found := versions.parse(one)) is not None]

@@ -52,7 +52,8 @@ def target_of(printed: str, base: str) -> Target:
 
 def check_lock(text: str, name: str) -> None:
     """Raises DataError unless every line pins a package by hash, and BentoML is among them."""
-    lines = [line for line in text.replace("\\\n", " ").splitlines() if line.strip() and not line.startswith("#")]
+    rows = (line.strip() for line in text.replace("\\\n", " ").splitlines())
+    lines = [line for line in rows if line and not line.startswith("#")]
     options = [line.split()[0] for line in lines if line.startswith("-")]
     if options:
         raise DataError(

@@ -76,7 +76,7 @@ def message(title: str, trailers: Mapping[str, str]) -> str:
 
 def trailers(text: str) -> dict[str, str]:
     """The `Key: value` lines of the last paragraph; of equal keys the first counts. A signature is none of it."""
-    body = text.partition("-----BEGIN ")[0].replace("\r\n", "\n").rstrip()
+    body = text.replace("\r\n", "\n").partition("\n-----BEGIN ")[0].rstrip()
     first, _, last = body.rpartition("\n\n")
     found: dict[str, str] = {}
     for line in last.split("\n") if first else []:
