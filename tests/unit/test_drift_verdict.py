@@ -217,7 +217,8 @@ HOSTILE: dict[str, tuple[Callable[[Path, dict[str, Any]], Path], str, str]] = {
     "truths became 7": (_change("weekend", lambda n: [7] * n), "invalid_data", "no value is a boolean"),
     "the label became text": (_change("label", lambda n: ["late"] * n), "invalid_data", "a number in the"),
     "the label became text, in a CSV file": (
-        lambda path, table: _csv(path, table | {"label": ["late"] * len(table["label"])}), "invalid_data", "not a number: 0 % → 100 %",
+        lambda path, table: _csv(path, table | {"label": ["late"] * len(table["label"])}),
+        "invalid_data", "not a number: 0 % → 100 %",
     ),
     "the label became infinite": (_change("label", lambda n: np.full(n, np.inf)), "warning", "infinite"),
     "all null": (_change("temperature", lambda n: pa.nulls(n, pa.float64())), "invalid_data", "has a value"),
