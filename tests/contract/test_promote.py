@@ -371,4 +371,5 @@ def test_any_fault_at_any_call_and_a_re_run_end_alike(place: Place) -> None:
         ran += 1
     print(f"{len(methods)} API calls, {ran} faults")
     assert len(methods) <= 60
+    assert len(methods) - methods.count("GET") <= 20
     assert ran == len(list(cases(methods))) >= 50

@@ -70,8 +70,10 @@ def test_drift_that_lasts_becomes_a_pull_request_that_trains(world: Drifting) ->
         ("prepare.train_to", "2025-12-31", "2026-01-11"),
         ("prepare.test_month", "1", "12"),
     ]
-    print(f"{result.api_calls} API calls")
+    writes = [one for one in world.sandbox.calls if one.method != "GET" and world.repo in one.path]
+    print(f"{result.api_calls} API calls, {len(writes)} writes with those of the check before")
     assert result.api_calls <= 40
+    assert 0 < len(writes) <= 20
 
 
 def test_the_text_shows_evidence_changes_and_how_to_be_silent(quick: Drifting) -> None:
