@@ -24,6 +24,7 @@ from conftest import ENV, user
 from sweeps import KILL, broken, cases, noted
 from trackside.documents.codec import load
 from trackside.documents.profile import Profile
+from trackside.documents.release import Release
 from trackside.documents.result import Result
 from trackside.documents.run import Artifact, Dependency, Metric, Run
 from trackside.errors import ConfigError, NotFound, Refused, TracksideError
@@ -35,6 +36,7 @@ from trackside.plan.resolve import Job, resolve
 from trackside.registry import read
 from trackside.registry.decide import version_of
 from trackside.registry.package import OWN, Package
+from trackside.registry.release import Registrar
 from trackside.registry.tags import message, stage_tag
 from trackside.sandbox.actions.dispatcher import Dispatcher
 from trackside.sandbox.server import Sandbox
@@ -207,6 +209,38 @@ def test_an_older_commit_does_not_get_a_higher_version_than_a_newer_one(place: T
     assert place.register(place.pushed(untrained)).reason_code == "superseded"
     assert place.tags() == ["delay@v1.0.0"]
     assert place.sandbox.state.list("run", place.repo) == []
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_newer_commit_that_only_began_is_not_overtaken(
+    place: Trained, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    """The newer commit takes its version between the older one's look and its claim, and may be killed right there."""
+    older = place.start()
+    place.trained(older)
+    newer = place.change(0.2)
+    place.trained(newer, b"newer")
+    claim, begun = Registrar._claim, list[str]()
+
+    class Killed(Exception):
+        pass
+
+    def between(self: Registrar, release: Release) -> bool:
+        if release.commit == older and not begun:
+            begun.append("newer")
+            with contextlib.suppress(Killed):
+                place.register(place.pushed(newer))
+        won = claim(self, release)
+        if release.commit == newer and killed and len(begun) == 1:
+            begun.append("killed")
+            raise Killed
+        return won
+
+    monkeypatch.setattr(Registrar, "_claim", between)
+    assert place.register(place.pushed(older)).reason_code == "superseded"
+    assert place.register(place.pushed(newer)).values["released"][0]["version"] == "1.0.0"
+    assert [(one.commit, one.state) for one in place.records()] == [(newer, "published")]
 
 
 @pytest.mark.usefixtures("quick")

@@ -30,10 +30,11 @@ class Wish:
 @dataclass(frozen=True, kw_only=True)
 class Decision:
     """`claim`: a new version. `resume`: one that was begun for this very run. `there`: published already for this
-    commit. `unchanged`: the newest version has the same model. `release` is the version spoken of.
+    commit. `unchanged`: the newest version has the same model. `superseded`: a newer commit has a version already.
+    `release` is the version spoken of.
     """
 
-    kind: Literal["claim", "resume", "there", "unchanged"]
+    kind: Literal["claim", "resume", "there", "unchanged", "superseded"]
     release: Release
 
 

@@ -26,7 +26,7 @@ from trackside.plan.resolve import Job, resolve
 from trackside.plan.stage import Ports, policy_of
 from trackside.plan.titles import run_title
 from trackside.registry.card import card
-from trackside.registry.decide import Wish, bump_of, model_of, newest
+from trackside.registry.decide import Wish, bump_of, model_of
 from trackside.registry.files import RunFiles
 from trackside.registry.follow import THEN, TRAINED
 from trackside.registry.notes import Facts, notes
@@ -175,20 +175,14 @@ class _Registration:
             now=rfc3339(self.ports.clock.now()),
         )
         known = self._known(model.name)
-        last = newest(known.records)
-        if last is not None and self._superseded(last, run):
-            say(f"{model.name}: {last.tag} of a newer commit is out already")
-            return "superseded"
         decision = self._registrar(model, run).release(wish, known)
+        if decision.kind == "superseded":
+            say(f"{model.name}: a newer commit has {decision.release.tag} already")
+            return "superseded"
         say(f"{decision.release.tag}: {decision.kind}")
         if decision.release.commit == self.asked.commit or decision.kind == "resume":
             self.released.append(decision.release)
         return "model_unchanged" if decision.kind == "unchanged" else "released"
-
-    def _superseded(self, last: Release, run: Run) -> bool:
-        """Whether a newer commit than this one is released already: its version must stay the highest."""
-        mine = last.commit == self.asked.commit or last.run == run.id or last.model_digest == model_of(run).digest
-        return not mine and self.forge.contains(last.commit, self.asked.commit)
 
     def _train(self, model: str, digest: str) -> str:
         """No run answers these inputs: start one, which comes back here when it has succeeded."""

@@ -39,7 +39,9 @@ ROUNDS = 10
 
 
 class Forge(RegistryReader, Writer, Protocol):
-    """Reads of the registry and the writer."""
+    """Reads of the registry, the order of commits, and the writer."""
+
+    def contains(self, tip: str, commit: str) -> bool: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,9 @@ class Registrar:
                 return decision
             release = decision.release
             if decision.kind == "claim":
+                newer = self._newer(release, known)
+                if newer is not None:
+                    return Decision(kind="superseded", release=newer)
                 release = msgspec.structs.replace(
                     release, statement_digest=_digest(statement_of(wish.run, self.server))
                 )
@@ -98,6 +103,13 @@ class Registrar:
             remedy="run the job again",
             link="releases.md",
         )
+
+    def _newer(self, release: Release, known: Known) -> Release | None:
+        """The highest version, begun or out, where a newer commit has it: it must stay the highest."""
+        last = max(known.records, key=version_of, default=None)
+        if last is None or last.commit == release.commit or not self.forge.contains(last.commit, release.commit):
+            return None
+        return last
 
     def _claim(self, release: Release) -> bool:
         """Whether the version is ours now: the first to write its record has it."""
