@@ -344,7 +344,7 @@ CASES: list[tuple[str, Callable[[Patient], None], str, str, str]] = [
         lambda p: p.sandbox.hub.bare(p.repo).git("update-ref", "-d", "refs/heads/trackside-data") and None,
         "schedule.heartbeat",
         "warning",
-        "has never run",
+        "is on record",
     ),
     (
         "a damaged heartbeat",

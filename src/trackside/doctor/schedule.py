@@ -32,7 +32,7 @@ def _beat(place: Place, forge: DoctorForge, branch: str) -> Finding:
     if isinstance(data, Finding):
         return data
     if data is None:
-        return found("schedule.heartbeat", "warning", "the drift check has never run")
+        return found("schedule.heartbeat", "warning", "no drift check of a released model is on record")
     try:
         at = datetime.fromisoformat(json.loads(data)["at"])
         days = (place.clock.now() - at).days
