@@ -159,6 +159,20 @@ def test_its_deployment_is_proposed_once(sandbox: Sandbox, tmp_path: Path, engin
     assert len(built) == 1
 
 
+def test_a_late_job_does_not_propose_an_older_image(
+    sandbox: Sandbox, tmp_path: Path, engine: dict[str, str], built: Any
+) -> None:
+    more = "      registry: 127.0.0.1:1/acme/tiny\n      deploy: {file: deploy/kustomization.yaml}\n"
+    world = Imaged(sandbox, tmp_path / "world", more=more, env=engine)
+    for version in ("1.0.0", "1.1.0"):
+        world.release(version, world.merge({"a": version.encode()}, f"to-{version}"))
+    for version in ("1.1.0", "1.0.0", "1.0.0"):  # the older one's job ends last, and is run again
+        assert world.build(version).decision == "done", world.said.getvalue()
+    assert "a newer version has an image" in world.said.getvalue()
+    about = [sandbox.hub.issue(world.repo, one["number"])["title"] for one in sandbox.state.list("pull", world.repo)]
+    assert [one for one in about if one.startswith("Deploy")] == ["Deploy tiny 1.1.0"]
+
+
 def test_one_model_does_not_stop_the_others(world: Imaged, built: list[BuildJob]) -> None:
     world.release("1.0.0", world.merge({"a": b"a"}))
     with pytest.raises(NotFound, match=r"no published release 9\.9\.9"):

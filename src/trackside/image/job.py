@@ -150,7 +150,10 @@ def _one(
     if policy.deploy is not None and built.image.digest and publish.failed(applied) is None:
         from trackside.deploy.job import propose
 
-        applied += propose(place.context, forge, model, built.image)
+        if publish.overtaken(forge, branch, model.name, release.version):
+            place.context.say(f"{release.tag}: a newer version has an image, and is what is proposed to be deployed")
+        else:
+            applied += propose(place.context, forge, model, built.image)
     row = {
         "model": model.name,
         "version": release.version,

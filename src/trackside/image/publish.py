@@ -62,6 +62,13 @@ def last_before(reader: ContentReader, branch: str, model: str, version: str) ->
     return None
 
 
+def overtaken(reader: ContentReader, branch: str, model: str, version: str) -> bool:
+    """Whether a higher version has an image already: a late job, or one that is run again, deploys no older one."""
+    mine = parse(version)
+    found = (parse(Path(path).stem) for path in reader.files(f"images/{model}", branch))
+    return mine is not None and any(one is not None and one > mine and not one.pre for one in found)
+
+
 def operations(built: Built, release: Release, reader: Describes, branch: str, folder: Path) -> list[Operation]:
     """In order: assets, notes, the record that ends the work (what is recorded is not built again), the comment."""
     image = built.image
