@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,7 +70,14 @@ class Tour:
 
     def summary(self, seconds: float) -> dict[str, Any]:
         steps = [{"name": one.name, "seconds": one.seconds, "evidence": one.evidence} for one in self.steps]
-        return {"schema": "trackside.demo/1", "seconds": round(seconds, 1), "steps": steps}
+        return {"schema": "trackside.demo/1", "seconds": round(seconds, 1), **self.dearest(), "steps": steps}
+
+    def dearest(self) -> dict[str, int]:
+        """The most API calls that one job made, and the most writes of one job."""
+        calls = [one for one in self.world.sandbox.calls if one.job]
+        every = Counter((one.run_id, one.job) for one in calls)
+        writes = Counter((one.run_id, one.job) for one in calls if one.method != "GET")
+        return {name: max(found.values(), default=0) for name, found in (("job_calls", every), ("job_writes", writes))}
 
     # People
 
