@@ -203,6 +203,13 @@ CASES: list[tuple[str, Callable[[Patient], None], str, str, str]] = [
         "error",
         "is no date placeholder",
     ),
+    (
+        "an object store",
+        lambda p: p.edit("trackside.yaml", "new/{yesterday}", "s3://bucket/{yesterday}"),
+        "configuration.drift",
+        "error",
+        "no source that is read directly",
+    ),
     ("no train.yml", lambda p: p.put({TRAIN: None}), "workflows.present", "error", "train.yml is missing"),
     ("no drift.yml", lambda p: p.put({f"{FLOWS}/drift.yml": None}),
      "workflows.present", "error", "drift.yml is missing"),

@@ -51,6 +51,7 @@ def _models(place: Place, policy: Config) -> Findings:
 
 def _drift(policy: Config) -> Findings:
     from trackside.drift.placeholders import fill
+    from trackside.drift.sources import scheme_of
 
     for model in policy.models:
         if model.drift is None:
@@ -61,6 +62,7 @@ def _drift(policy: Config) -> Findings:
         ]
         try:
             filled = [fill(text, date(2026, 1, 31)) for text in given]
+            scheme_of(*filled[:2])
         except ConfigError as error:
             yield found("configuration.drift", "error", f"{model.name}: {error.message}", remedy=error.remedy)
             continue

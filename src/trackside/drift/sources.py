@@ -60,28 +60,35 @@ def gather(policy: DriftPolicy, as_of: str | date, places: Places) -> Data:
         ToolError: a server, database or data remote failed.
     """
     text = fill(policy.current, as_of)
-    scheme = _SCHEME.match(text)
+    scheme = scheme_of(text, policy.query)
     places.folder.mkdir(parents=True, exist_ok=True)
-    if scheme is None:
-        if policy.query:
-            raise ConfigError(
-                "a query needs an SQLAlchemy URL", remedy="current: postgresql+psycopg://${DB}/sales", link="drift.md"
-            )
+    if not scheme:
         return _local(text, places)
-    if scheme[1].lower() in ("http", "https"):
+    if scheme in ("http", "https"):
         return _download(text, places)
-    if not policy.query:
-        raise ConfigError(
-            f"{scheme[1]}:// needs a query, or is no source that is read directly",
-            remedy="for a database add `query: SELECT …`; for object stores track the data with `dvc import-url`",
-            link="drift.md",
-        )
     from trackside.drift.sql import query
 
     path = places.folder / "current.parquet"
     shown = shown_url(text)
     query(expanded(text, places.credentials), fill(policy.query, as_of), path, shown=shown, secrets=places.credentials)
     return _data(shown, [path])
+
+
+def scheme_of(text: str, query: str) -> str:
+    """A source's scheme in lower case, empty for a path. Raises ConfigError where it cannot be meant."""
+    found = _SCHEME.match(text)
+    scheme = found[1].lower() if found else ""
+    if not scheme and query:
+        raise ConfigError(
+            "a query needs an SQLAlchemy URL", remedy="current: postgresql+psycopg://${DB}/sales", link="drift.md"
+        )
+    if scheme not in ("", "http", "https") and not query:
+        raise ConfigError(
+            f"{scheme}:// needs a query, or is no source that is read directly",
+            remedy="for a database add `query: SELECT …`; for object stores track the data with `dvc import-url`",
+            link="drift.md",
+        )
+    return scheme
 
 
 def _data(source: str, files: list[Path]) -> Data:
