@@ -7,15 +7,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from conftest import bot_forge, user
 from sweeps import broken, cases, noted
-from trackside.documents.codec import load
+from trackside.documents.codec import dump, load
+from trackside.documents.release import Release
 from trackside.documents.result import Result
 from trackside.errors import TracksideError
 from trackside.forge.github import GithubForge
-from trackside.forge.operations import CreateTag
+from trackside.forge.operations import CommitFiles, CreateTag
 from trackside.registry import read
 from trackside.registry.locks import Lock, lock_ref
 from trackside.registry.locks import read as read_lock
@@ -146,6 +148,22 @@ def test_the_tag_says_who_and_why_and_stands_at_the_versions_commit(place: Place
     comment = place.sandbox.state.list("comment", place.repo)[0]["id"]
     assert found == {"Version": "1.0.0", "Actor": "ada", "Comment": str(comment), "Run": "1"}
     assert text.startswith("Give staging of delay to v1.0.0\n")
+
+
+@pytest.mark.parametrize("change", [{}, {"state": "draft"}, {"state": "claimed"}, {"commit": "f" * 40}])
+def test_what_is_not_released_holds_no_stage(place: Place, change: dict[str, Any]) -> None:
+    record = Release(
+        model="delay", version="1.1.0", tag="delay@v1.1.0", commit=place.commits["1.1.0"], run="0123456789ab",
+        state="published", bump="patch", model_digest="sha256:" + "0" * 64, created_at="2026-01-01T00:00:00Z",
+    )  # fmt: skip
+    text = dump(msgspec.structs.replace(record, **change)).decode()
+    files: dict[str, str | None] = {"releases/delay/1.1.0.json": text}
+    with place.forge() as forge:
+        (kept,) = forge.apply([CommitFiles(branch="trackside-data", message="Record", files=files)])
+    assert kept.outcome == "created"
+    result = place.ask("/promote delay staging")
+    assert (result.decision, result.reason_code) == (("refused", "release_missing") if change else ("done", "promoted"))
+    assert place.tags() == ([] if change else ["delay#staging#1"])
 
 
 def test_only_versions_of_the_default_branch_hold_a_stage(place: Place) -> None:

@@ -208,6 +208,7 @@ starts anything, not by re-running a job either.
 A stage is an annotated tag in GTO's grammar, such as `delay#prod#3`, at the commit of the version; its trailers tell
 the version, who asked, and in which comment. A version enters a stage of the model's `promotion` only
 
+- when its release is out, with the commit of its tag (tags that other tools made have none),
 - when its commit is on the default branch, and
 - when it holds, or has held, the stage before.
 

@@ -21,7 +21,7 @@ from trackside.forge.operations import Applied, Operation, React
 from trackside.forge.ports import Forge
 from trackside.registry.locks import LockPorts, claim, free, wanted
 from trackside.registry.promote import Change, Wish, change, done_before, target
-from trackside.registry.read import TagReader
+from trackside.registry.read import TagReader, record
 from trackside.registry.tags import RegistryState, fold, version_tag
 from trackside.registry.versions import Version
 
@@ -97,7 +97,8 @@ def _promote(work: Work) -> Result:
     raw = forge.file(CONFIG_FILE, tip)
     if raw is None:
         raise ConfigError(f"{branch} has no {CONFIG_FILE}", reason_code="not_configured")
-    wish = _wish(work, load_config(raw.decode("utf-8", "replace")))
+    config = load_config(raw.decode("utf-8", "replace"))
+    wish = _wish(work, config)
     lock = wanted(
         model=wish.model.name,
         stage=wish.stage,
@@ -109,7 +110,7 @@ def _promote(work: Work) -> Result:
     )
     held = claim(forge, lock, tree=forge.commit(tip).tree)
     try:
-        made, outcome = _under_lock(work, wish, branch)
+        made, outcome = _under_lock(work, wish, branch, config.data_branch)
     finally:
         with suppress(ForgeError):  # it ends by itself
             free(forge, held)
@@ -163,10 +164,10 @@ def _model(config: Config, name: str) -> Model:
     return found
 
 
-def _under_lock(work: Work, wish: Wish, branch: str) -> tuple[Change, str]:
+def _under_lock(work: Work, wish: Wish, branch: str, data_branch: str) -> tuple[Change, str]:
     """Decide on the tags as they are now, then write; a number that was taken by another tool is counted anew."""
     for left in reversed(range(TRIES)):
-        made = _decided(work.forge, wish, branch)
+        made = _decided(work.forge, wish, branch, data_branch)
         if made.tag is None:
             return made, "unchanged"
         (applied,) = work.apply(made.tag)
@@ -175,7 +176,7 @@ def _under_lock(work: Work, wish: Wish, branch: str) -> tuple[Change, str]:
     raise AssertionError("the last try returns")
 
 
-def _decided(forge: Ports, wish: Wish, branch: str) -> Change:
+def _decided(forge: Ports, wish: Wish, branch: str, data_branch: str) -> Change:
     name = wish.model.name
     at = wish.model.promotion.index(wish.stage)
     before = wish.model.promotion[at - 1 : at] if at else ()
@@ -187,6 +188,15 @@ def _decided(forge: Ports, wish: Wish, branch: str) -> Change:
             return Change(version=version, before=None, name=again.name)
     version = target(state, wish)
     commit = _commit(forge, state, name, version)
+    released = record(forge, name, version, branch=data_branch) if wish.task == "promote" else None
+    if released is not None and (released.state, released.commit) != ("published", commit):  # other tools leave none
+        raise Refused(
+            f"{name} v{version} is not released",
+            why="its tag is not the release's" if released.commit != commit else "its files are not all there yet",
+            remedy="re-run the job `register` of the commit's release.yml, then ask again",
+            link="releases.md",
+            reason_code="release_missing",
+        )
     return change(state, wish, version, commit=commit, on_default=forge.contains(branch, commit))
 
 
