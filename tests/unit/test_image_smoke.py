@@ -204,6 +204,9 @@ def test_a_service_that_ends_is_not_waited_for() -> None:
         ('{"route": "//elsewhere/p", "request": {}, "response": 1}', "does not start with one /"),
         ("[1]", "line 1"),
         ('{"route": "/p", "request": 1, "response": 1, "tolerance": "much"}', "line 1"),
+        ('{"route": "/p", "request": 1, "response": 1, "tolerance": -1}', "tolerance is -1"),
+        ('{"route": "/p", "request": 1, "response": 1, "tolerance": Infinity}', "tolerance is inf"),
+        ('{"route": "/p", "request": ' + "[" * 100_000, "line 1"),
     ],
 )
 def test_a_wrong_golden_file_is_explained(text: str, words: str) -> None:

@@ -64,7 +64,9 @@ def _golden(number: int, line: str, name: str) -> Golden:
         refused = raw.get("refused", False) is True
         tolerance = float(raw.get("tolerance", TOLERANCE))
         response = None if refused else raw["response"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if not 0 <= tolerance < math.inf:  # with an endless one any answer would be right
+            raise ValueError(f"the tolerance is {tolerance}")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{name}, line {number}: {error}", link="image.md") from error
     if not route.startswith("/") or route.startswith("//"):
         raise DataError(f"{name}, line {number}: route {route[:80]!r} does not start with one /", link="image.md")
