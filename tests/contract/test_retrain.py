@@ -210,6 +210,7 @@ def test_a_person_neither_waits_for_drift_nor_for_a_pause(quick: Drifting) -> No
         ("hello", "ada", "ada", "identity_mismatch"),
         ("", "", "github-actions[bot]", "refused"),
         ("", "", "", "refused"),
+        ("", "", "mallory", "permission_missing"),
     ],
 )
 def test_nobody_else_starts_it(quick: Drifting, text: str, login: str, actor: str, code: str) -> None:

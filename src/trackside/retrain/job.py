@@ -94,6 +94,12 @@ def wish_of(event: Event, job: RetrainJob, config: Config) -> Wish:
             remedy="comment /retrain, or run the workflow by hand",
             link=LINK,
         )
+    from trackside.command.evidence import lacking, permitted
+    from trackside.command.table import needed
+
+    role = job.forge.role(job.actor)
+    if not permitted(role, needed(TASK, config.commands)):
+        raise lacking(job.actor, role, TASK, config)
     return Wish(models=(model,) if model else _all(config), asked=True, by=job.actor, as_of=as_of)
 
 
