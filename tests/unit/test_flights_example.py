@@ -136,9 +136,12 @@ def test_readme_names_what_exists() -> None:
     assert modules == {"flights.fetch", "flights.by_month"}
     assert all(f"src/{name.replace('.', '/')}.py" in FILES for name in modules)
     assert all('if __name__ == "__main__":' in FILES[f"src/{name.replace('.', '/')}.py"] for name in modules)
-    workflows = re.findall(r"`(workflows/[\w-]+\.yml)`", text)
-    assert len(workflows) == 2
-    assert all((ROOT / name).is_file() for name in workflows)
+    listed = [
+        name for cell in re.findall(r"^\| (`[^|]+) \|", text, re.MULTILINE) for name in re.findall(r"`([^`]+)`", cell)
+    ]
+    files = [name for name in listed if "." in name or name.endswith("/")]
+    assert len(files) >= 8
+    assert all((SAMPLE / name).exists() for name in files)
     assert (SAMPLE / "tests/test_flights.py").is_file()
     (metric,) = [metric for metric in CONFIG.models[0].metrics if metric.minimum is not None]
     assert f"`min: {metric.minimum:.2f}`" in text
