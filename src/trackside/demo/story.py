@@ -52,6 +52,12 @@ class Story(Tour):
         self.check(draft.models[0].path == final.models[0].path, f"init found {draft.models[0].path!r}")
         self.save("trackside.init.yaml", (laptop.folder / "trackside.yaml").read_bytes())
         (laptop.folder / "trackside.yaml").write_bytes(self.world.policy())
+        if not self.world.container:
+            self.say("  no engine for containers here: the Bento will be served and tested without one")
+            release = laptop.folder / ".github/workflows/release.yml"
+            given = "          releases: ${{ needs.register.outputs.released }}\n"
+            self.check(given in release.read_text(), "release.yml gives its image job no releases")
+            release.write_text(release.read_text().replace(given, given + "          backend: none\n"))
         laptop.trackside("check")
         commit = laptop.push("Adopt Trackside [skip ci]")
         workflows = sorted(path.name for path in (laptop.folder / ".github/workflows").iterdir())
