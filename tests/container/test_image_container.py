@@ -352,6 +352,8 @@ def test_without_a_container_and_then_with_one(world: Imaged) -> None:
 def test_a_service_that_ends_is_told(fixture: dict[str, str], tmp_path: Path) -> None:
     """An image whose command ends at once has no port; the error holds its last words."""
     from trackside.image.backends import find
+    from trackside.image.smoke import wait_ready
+    from trackside.system.clock import SystemClock
     from trackside.system.process import Processes
 
     (tmp_path / "Containerfile").write_text(
@@ -360,8 +362,9 @@ def test_a_service_that_ends_is_told(fixture: dict[str, str], tmp_path: Path) ->
     backend, _ = find("docker", Processes(dict(os.environ)))
     assert backend is not None
     backend.build(tmp_path, "trackside/ends:test")
-    with pytest.raises(ToolError) as caught, backend.started("trackside/ends:test"):
-        time.sleep(0)
+    # It may end before or after its port is known: then waiting tells it.
+    with pytest.raises(ToolError) as caught, backend.started("trackside/ends:test") as service:
+        wait_ready(service, SystemClock(), 30.0)
     assert caught.value.reason_code == "smoke_failed"
     assert "no model here" in caught.value.render() + caught.value.log
     docker("rmi", "--force", "trackside/ends:test")
