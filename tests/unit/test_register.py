@@ -360,15 +360,34 @@ def test_only_what_was_merged_is_released(place: Trained) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_two_merges_at_once_get_a_version_each(place: Trained) -> None:
-    rounds, both = 4, 0
-    at = place.start()
-    place.trained(at)
-    place.register(place.pushed(at))
+@pytest.mark.parametrize("found_out", [True, False])
+def test_two_merges_at_once_get_a_version_each(
+    place: Trained, monkeypatch: pytest.MonkeyPatch, found_out: bool
+) -> None:
+    """The newer one is registered whole right before, or right behind, the older one's claim."""
+    older, newer = trained_twice(place, 0)
+    claim, done = Registrar._claim, list[Result]()
+
+    def between(self: Registrar, release: Release) -> bool:
+        first = release.commit == older and not done
+        if first and found_out:
+            done.append(place.register(place.pushed(newer)))
+        won = claim(self, release)
+        if first and not found_out:
+            done.append(place.register(place.pushed(newer)))
+        return won
+
+    monkeypatch.setattr(Registrar, "_claim", between)
+    done.append(place.register(place.pushed(older)))
+    assert [one.reason_code for one in done] == ["released", "superseded" if found_out else "released"]
+    consistent(place, older, newer, done)
+
+
+@pytest.mark.usefixtures("quick")
+def test_racing_merges_leave_a_consistent_registry(place: Trained) -> None:
+    rounds, versions = 4, 0
     for number in range(rounds):
-        commits = [place.change(0.2 + number), place.change(0.6 + number)]
-        for index, commit in enumerate(commits):
-            place.trained(commit, f"weights {number} {index}".encode())
+        older, newer = trained_twice(place, number)
         results: list[Result] = []
         barrier = threading.Barrier(2)
 
@@ -376,21 +395,38 @@ def test_two_merges_at_once_get_a_version_each(place: Trained) -> None:
             barrier.wait()
             results.append(place.register(place.pushed(commit)))
 
-        threads = [threading.Thread(target=work, args=(commit,)) for commit in commits]
+        threads = [threading.Thread(target=work, args=(commit,)) for commit in (older, newer)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        codes = sorted(one.reason_code for one in results)
-        # The older may find the newer one out already: then it gets none.
-        assert codes in (["released", "released"], ["released", "superseded"]), codes
-        both += codes == ["released", "released"]
-        records = place.records()
-        assert [one.state for one in records] == ["published"] * len(records)
-        assert len({one.tag for one in records}) == len(place.tags()) == len(place.releases()) == len(records)
-        assert commits[1] in {one.commit for one in records}
-    print(f"{rounds} rounds of two merges, {both} with a version each")
-    assert both >= 1
+        consistent(place, older, newer, results)
+        versions += sum(one.reason_code == "released" for one in results)
+    print(f"{rounds} rounds of two merges, {versions} versions")
+    assert len(place.records()) == versions
+
+
+def trained_twice(place: Trained, number: int) -> tuple[str, str]:
+    """Two commits on `main`, the older one first, and a run of each."""
+    if not number:
+        place.start()
+    older, newer = place.change(0.2 + number), place.change(0.6 + number)
+    for index, commit in enumerate((older, newer)):
+        place.trained(commit, f"weights {number} {index}".encode())
+    return older, newer
+
+
+def consistent(place: Trained, older: str, newer: str, results: list[Result]) -> None:
+    """What holds however two jobs are scheduled: the newer commit is out, and no older one has a higher version."""
+    codes = sorted(one.reason_code for one in results)
+    # The older may find the newer one out already: then it gets none.
+    assert codes in (["released", "released"], ["released", "superseded"]), codes
+    records = sorted(place.records(), key=version_of)
+    assert [one.state for one in records] == ["published"] * len(records)
+    assert len({one.tag for one in records}) == len(place.tags()) == len(place.releases()) == len(records)
+    wanted = [older, newer] if codes == ["released", "released"] else [newer]
+    assert [one.commit for one in records][-len(wanted) :] == wanted
+    assert sum(one.commit in (older, newer) for one in records) == len(wanted)
 
 
 @pytest.mark.usefixtures("quick")
