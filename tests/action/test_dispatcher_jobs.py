@@ -539,7 +539,7 @@ jobs: {a: {runs-on: ubuntu-latest, steps: [{run: "echo left $PPID; trap '' TERM 
     world.until(lambda: "\nleft " in log())
     began = time.monotonic()
     world.dispatcher.stop()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 100, "a third of what the step would sleep"
     assert (world.run(run_id)["conclusion"], world.jobs(run_id)["a"]["conclusion"]) == ("cancelled", "cancelled")
     assert _gone(int(log().split("\nleft ")[1].split()[0]))
 

@@ -203,12 +203,23 @@ def created_comments(world: World) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(("writers", "rounds"), [(2, 20), (5, 6)])
 def test_concurrent_first_writers_leave_one_comment(world: World, writers: int, rounds: int) -> None:
+    """Each has looked, and found no comment, before any writes one."""
     collisions, made = 0, created_comments(world)
     forges = [world.forge() for _ in range(writers)]
+    sends = [forge.client._send for forge in forges]
     for name in range(rounds):
         made.clear()
+        looked = threading.Barrier(writers)
 
-        def write(index: int, name: int = name) -> None:
+        def write(index: int, name: int = name, looked: threading.Barrier = looked) -> None:
+            waits = [looked]
+
+            def send(method: str, *request: Any) -> Any:
+                if method == "POST" and waits:
+                    waits.pop().wait(60)
+                return sends[index](method, *request)
+
+            forges[index].client._send = send  # type: ignore[assignment]
             applied = forges[index].apply([comment(world.number, name, f"by {index}")])[0]
             assert applied.outcome != "failed", applied.error
 
@@ -216,13 +227,13 @@ def test_concurrent_first_writers_leave_one_comment(world: World, writers: int, 
         left = world.comments(name)
         assert len(left) == 1, left
         assert left[0].removeprefix(mark(name) + "\n") in {f"by {index}" for index in range(writers)}
-        collisions += len(made) > 1
+        collisions += len(made) == writers
         if writers == 2:  # the last word is the body that was created last
-            assert left == [max(made, key=lambda one: one["id"])["body"]] or len(made) == 1
+            assert left == [max(made, key=lambda one: one["id"])["body"]]
     for forge in forges:
         forge.close()
-    print(f"{rounds} rounds of {writers} writers, {collisions} with more than one creation")
-    assert collisions > 0, "no round had two first writers: nothing was tested"
+    print(f"{rounds} rounds of {writers} writers, {collisions} with a creation by each")
+    assert collisions == rounds
 
 
 class Turns:
@@ -523,7 +534,7 @@ def test_retry_after_is_kept_to_in_real_time(world: World) -> None:
         started = time.monotonic()
         assert forge.apply([comment(world.number, "delay", "a")])[0].outcome == "created"
         waited = time.monotonic() - started
-    assert 1 <= waited <= 3
+    assert waited >= 1
     assert len(world.comments("delay")) == 1
 
 

@@ -157,4 +157,3 @@ def test_queued_runs_wait_in_line_and_are_cancelled_at_once(
     while any(run["status"] != "completed" for run in runs(sandbox, repo)) and time.monotonic() < started + 10:
         time.sleep(0.02)
     assert [run["conclusion"] for run in runs(sandbox, repo)] == ["cancelled"] * 4
-    assert time.monotonic() - started < 10
