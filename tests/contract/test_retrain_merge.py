@@ -16,9 +16,10 @@ from trackside.config.load import load
 from trackside.config.model import Config
 from trackside.documents.admission import Admission
 from trackside.documents.plan import Subject
+from trackside.documents.run import Dependency
 from trackside.forge.github import GithubForge
 from trackside.forge.operations import UpsertCheck
-from trackside.retrain.merge import merge_passed, merges
+from trackside.retrain.merge import merge_passed, merges, reads
 from trackside.sandbox.server import Sandbox
 
 BOT = "github-actions[bot]"
@@ -54,17 +55,20 @@ def opened(sandbox: Sandbox, branch: str = BRANCH) -> tuple[str, Admission]:
     repo = f"acme/m{sandbox.state.next('test')}"
     sandbox.hub.add_repo(repo)
     sandbox.hub.set_role(repo, "ada", "write")
-    files = {"trackside.yaml": POLICY.encode(), ".github/workflows/release.yml": RELEASE}
-    sandbox.hub.commit_folder(repo, "main", files, "first", user("ada"))
+    files: dict[str, bytes | None] = {"trackside.yaml": POLICY.encode(), ".github/workflows/release.yml": RELEASE}
+    files["train.py"] = b"print(1)\nprint(2)\n"
+    base = sandbox.hub.commit_folder(repo, "main", files, "first", user("ada"))
     head = sandbox.hub.commit_folder(repo, branch, {"params.yaml": b"a: 1\n"}, "Retrain", user(BOT))
     number = sandbox.hub.open_pull(repo, title="Retrain", head=branch, base="main", actor=user("ada"))
     subject = Subject(
-        kind="pull_request", repository=repo, commit="1" * 40, base_commit="2" * 40, head_commit=head,
+        kind="pull_request", repository=repo, commit="1" * 40, base_commit=base, head_commit=head,
         head_repository=repo, pull_request=number, branch=branch,
     )  # fmt: skip
     admission = Admission(
         model="delay", subject=subject, actor="ada", policy_commit="2" * 40, runs_on=["x"], timeout_minutes=1,
         input_digest="sha256:" + "0" * 64, targets=[], stages=[], reusable=True,
+        inputs=[Dependency(path=path, kind="code", digest="sha256:" + "0" * 64) for path in ("train.py", "lib")],
+        params={"a": 1, "conf/more.json:b.c": 2},
     )  # fmt: skip
     return repo, admission
 
@@ -88,7 +92,7 @@ def test_a_passed_gate_merges_and_starts_the_release(sandbox: Sandbox, attached:
         applied = merge_passed(forge, config(), admission, "passed", workflow="release.yml")
         assert [one.outcome for one in applied] == ["updated", "created"], applied
         tip = sandbox.hub.bare(repo).sha("refs/heads/main")
-        assert started(sandbox, repo) == [f"register delay {tip}"]
+        assert started(sandbox, repo) == [f"register  {tip}"], "all that the commit changed is released"
         again = merge_passed(forge, config(), admission, "passed", workflow="release.yml")
         assert [one.outcome for one in again] == ["unchanged", "skipped"]
     message = sandbox.hub.bare(repo).commit(tip or "").message
@@ -156,6 +160,64 @@ def test_other_models_of_the_pull_request_count_too(
     assert sandbox.hub.pull(repo, admission.subject.pull_request or 0)["merged"] is merged
 
 
+@pytest.mark.parametrize(
+    ("files", "named"),
+    [
+        ({"README.md": b"x", "library/x.py": b"x"}, ""),
+        ({"README.md": b"x", "lib/deep/x.py": b"x"}, "lib/deep/x.py"),
+        ({"conf/more.json": b"{}"}, "conf/more.json"),
+        ({"trackside.yaml": POLICY.encode() + b"# later\n"}, "trackside.yaml"),
+        ({"train.py": None, "else.py": b"print(1)\nprint(2)\n"}, "train.py"),  # renamed
+        ({f"many/{number}": b"x" for number in range(300)}, "too much changed"),
+    ],
+)
+def test_a_base_that_moved_on_is_merged_into_only_where_the_model_reads_nothing_new(
+    sandbox: Sandbox, attached: None, files: dict[str, bytes | None], named: str
+) -> None:
+    repo, admission = opened(sandbox)
+    tip = sandbox.hub.commit_folder(repo, "main", files, "On", user("ada"))
+    with forge_of(sandbox, repo) as forge:
+        applied = merge_passed(forge, config(), admission, "passed", workflow="release.yml")
+    if not named:
+        assert [one.outcome for one in applied] == ["updated", "created"], applied
+        return
+    (refused,) = applied
+    assert (refused.outcome, refused.reason_code) == ("skipped", "refused")
+    assert f"#{admission.subject.pull_request} waits for a person" in refused.error
+    assert named in refused.error
+    assert sandbox.hub.bare(repo).sha("refs/heads/main") == tip
+
+
+def test_a_rewritten_base_is_not_merged_into(sandbox: Sandbox, attached: None) -> None:
+    repo, admission = opened(sandbox)
+    elsewhere = sandbox.hub.commit_folder(repo, "aside", {"x": b"x"}, "x", user("ada"))
+    judged = msgspec.structs.replace(
+        admission, subject=msgspec.structs.replace(admission.subject, base_commit=elsewhere)
+    )
+    with forge_of(sandbox, repo) as forge:
+        (refused,) = merge_passed(forge, config(), judged, "passed", workflow="release.yml")
+    assert "rewritten" in refused.error
+
+
+def test_what_a_model_reads(sandbox: Sandbox) -> None:
+    _, admission = opened(sandbox)
+    inputs = ["train.py", "lib/x", "lib/a/b", "params.yaml", "conf/more.json", "trackside.yaml"]
+    pipeline = ["dvc.yaml", "a/dvc.yaml", "a/dvc.lock", ".dvcignore", "a/raw.csv.dvc", ".dvc/config"]
+    others = [
+        "README.md",
+        "lib2/x",
+        "library",
+        "a/train.py",
+        "conf/other.json",
+        "x/params.yaml",
+        "dvc.yaml.md",
+        ".dvcx",
+    ]
+    assert [path for path in [*inputs, *pipeline, *others] if reads(admission, path)] == [*inputs, *pipeline]
+    whole = msgspec.structs.replace(admission, inputs=[Dependency(path=".", kind="code", digest="sha256:0")])
+    assert all(reads(whole, path) for path in others)
+
+
 def test_what_may_not_be_merged_is_told_and_releases_nothing(sandbox: Sandbox, attached: None) -> None:
     repo, admission = opened(sandbox)
     sandbox.hub.set_draft(repo, admission.subject.pull_request or 0, True, user("ada"))
@@ -169,7 +231,7 @@ def test_after_any_fault_one_re_run_ends_as_without(sandbox: Sandbox, attached: 
     def shown(repo: str, admission: Admission) -> Any:
         tip = sandbox.hub.bare(repo).sha("refs/heads/main")
         merged = sandbox.hub.pull(repo, admission.subject.pull_request or 0)["merged"]
-        return merged, [title == f"register delay {tip}" for title in started(sandbox, repo)]
+        return merged, [title == f"register  {tip}" for title in started(sandbox, repo)]
 
     repo, admission = opened(sandbox)
     with forge_of(sandbox, repo) as forge:

@@ -49,7 +49,7 @@ def test_from_a_persons_wish_to_a_release(world: World) -> None:
     assert any("judged anew on this run's data" in body for body in talk), talk
     assert repo.state.get("pull", repo.name, pull["number"])["merged"], repo.logs()
     tip = hub.bare(repo.name).sha("refs/heads/main")
-    release = next(one for one in repo.runs(RELEASE) if one["display_title"] == f"register tiny {tip}")
+    release = next(one for one in repo.runs(RELEASE) if one["display_title"] == f"register  {tip}")
     assert (release["event"], release["conclusion"]) == ("workflow_dispatch", "success"), repo.logs()
     tags = sorted(name.rpartition("/")[2] for name in hub.bare(repo.name).refs("refs/tags/"))
     assert tags == ["tiny@v1.0.0", "tiny@v1.0.1"], repo.logs()

@@ -99,6 +99,10 @@ class EvidenceReader(Protocol):
         """Whether a branch holds a commit."""
         ...
 
+    def changed(self, base: str, tip: str) -> tuple[str, ...] | None:
+        """Paths that differ between a commit and a later one; None where that cannot be told."""
+        ...
+
 
 class Writer(Protocol):
     """The only way to write."""

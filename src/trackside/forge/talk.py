@@ -11,9 +11,12 @@ from trackside.forge.model import Comment, Push
 from trackside.forge.operations import AddLabels, Applied, React
 from trackside.forge.read import comment_of, login_of
 
+MAX_FILES = 300
+"""So many files of a comparison GitHub tells at most."""
+
 
 class TalkReads:
-    """One comment by its number, pushes, and whether a branch holds a commit."""
+    """One comment by its number, pushes, and what a branch holds."""
 
     client: Client
 
@@ -33,6 +36,17 @@ class TalkReads:
         """Whether a commit is an ancestor of a branch's tip, or that tip."""
         raw = self.client.find(f"/compare/{segments(branch)}...{segment(sha)}", per_page=1)
         return raw is not None and raw["status"] in ("behind", "identical")
+
+    def changed(self, base: str, tip: str) -> tuple[str, ...] | None:
+        """Paths that differ between a commit and a later one, by old names too.
+
+        None where the tip does not descend from `base`, or where more may differ than GitHub tells.
+        """
+        raw = self.client.find(f"/compare/{segment(base)}...{segment(tip)}", per_page=1)
+        if raw is None or raw["status"] not in ("ahead", "identical") or len(raw.get("files", ())) >= MAX_FILES:
+            return None
+        names = {one[key] for one in raw.get("files", ()) for key in ("filename", "previous_filename") if key in one}
+        return tuple(sorted(names))
 
 
 def push_of(raw: Any) -> Push:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from trackside.config.model import Config
+from trackside.config.model import CONFIG_FILE, Config
 from trackside.documents.admission import Admission
 from trackside.documents.report import Gate
 from trackside.forge.model import Pull
 from trackside.forge.operations import Applied, DispatchWorkflow, MergePull
+from trackside.plan.overrides import DEFAULT_FILE
 from trackside.report.marker import check_name
 from trackside.retrain.decide import branch_of
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 PASSED = ("success", "neutral", "skipped")
 """Conclusions of a check that let GitHub merge."""
+
+PIPELINE = ("dvc.yaml", "dvc.lock", ".dvcignore")
+"""Names of files that decide what a pipeline runs and reads, in whichever folder; so do `.dvc` files."""
 
 
 def merges(config: Config, admission: Admission | None, gate: Gate | None) -> bool:
@@ -49,9 +54,47 @@ def unjudged(forge: Forge, config: Config, pull: Pull, admission: Admission) -> 
     push = forge.last_push(pull.head_ref)
     if push is None or push.after != pull.head_sha or not push.actor.endswith("[bot]"):
         return f"#{pull.number} holds what {push.actor if push else 'somebody'} pushed: a person merges it"
+    stale = overtaken(forge, pull, admission)
+    if stale:
+        return stale
     others = {check_name(one.name) for one in config.models if one.name != admission.model}
     bad = {one.name for one in forge.checks(pull.head_sha) if one.name in others and one.conclusion not in PASSED}
     return f"#{pull.number} waits for a person: {', '.join(sorted(bad))} has not passed" if bad else ""
+
+
+def overtaken(forge: Forge, pull: Pull, admission: Admission) -> str:
+    """Why the merge would not be the one that was judged; empty where the model reads nothing that its base got since.
+
+    The moment between this look and the merge remains: GitHub takes a condition on the head alone.
+    """
+    judged, tip = admission.subject.base_commit, forge.head_of(pull.base_ref)
+    if tip == judged:
+        return ""
+    changed = forge.changed(judged, tip)
+    if changed is None:
+        what = f"{pull.base_ref} is not what it was judged on: rewritten, or too much changed"
+    else:
+        read = [path for path in changed if reads(admission, path)]
+        if not read:
+            return ""
+        what = f"{pull.base_ref} changed {', '.join(read[:5])} since it was judged"
+    return f"#{pull.number} waits for a person: {what[:500]}; comment /train to have it judged anew"
+
+
+def reads(admission: Admission, path: str) -> bool:
+    """Whether a file takes part in what was trained: policy, pipeline, parameters, or an input by its path. Pure.
+
+    A symbolic link is its own path: what it points to is not followed.
+    """
+    name = posixpath.basename(path)
+    if path == CONFIG_FILE or name in PIPELINE or name.endswith(".dvc") or path.startswith(".dvc/"):
+        return True
+    params = {one[:at] for one in admission.params for at, letter in enumerate(one) if letter == ":"}
+    if admission.params:
+        params.add(DEFAULT_FILE)
+    inputs = {one.path for one in admission.inputs}
+    folders = [path[:at] for at, letter in enumerate(path) if letter == "/"]
+    return not inputs.isdisjoint([path, *folders, "."]) or path in params
 
 
 def merge_passed(
@@ -85,8 +128,8 @@ def merge_passed(
     (merged,) = forge.apply([merge], dry_run=dry_run)
     if merged.outcome not in ("updated", "unchanged"):
         return (merged,)
-    asked = {"task": "register", "model": admission.model, "commit": str(merged.id)}
-    title = f"register {admission.model} {merged.id}"
+    asked = {"task": "register", "commit": str(merged.id)}  # like a push: parameters and data serve many models
+    title = f"register  {merged.id}"  # as the workflow names it without a model
     started = forge.apply([DispatchWorkflow(workflow=workflow, ref=branch, inputs=asked, unless_title=title)])
     return (merged, *started)
 
