@@ -14,11 +14,12 @@ import yaml
 
 from trackside.config import raw
 from trackside.config.model import CONFIG_FILE, Config, Position
-from trackside.config.valid import labels, to_config
+from trackside.config.valid import labels, persistence, to_config
 from trackside.errors import ConfigError
 
 MAX_CHARACTERS = 256 * 1024
 MAX_NODES = 20_000
+MOST_CHECKS = 365
 LINK = "configuration.md"
 
 Positions = dict[str, Position]
@@ -193,6 +194,8 @@ def _check_meaning(config: raw.RawConfig, file: str, positions: Positions) -> No
                     "a tolerance needs a direction",
                     remedy="add `direction: max` or `direction: min`",
                 )
+        if model.drift is not None:
+            _check_drift(checker, model.drift, f"models.{name}.drift")
     if not labels(config.train.runs_on):
         raise checker.error("train.runs-on", "train.runs-on names no label", remedy="runs-on: [self-hosted, gpu]")
     for index, variable in enumerate(config.train.pass_env):
@@ -204,3 +207,20 @@ def _check_meaning(config: raw.RawConfig, file: str, positions: Positions) -> No
                 f"{variable!r} may not be passed to stages: they run a pull request's code",
                 remedy="pass credentials to the pull and push steps of train.yml instead",
             )
+
+
+def _check_drift(checker: _Checker, drift: raw.RawDrift, where: str) -> None:
+    """Labels that come apart need what joins them; `k of m` needs k ≤ m."""
+    if drift.labels and not (drift.key and drift.label):
+        raise checker.error(
+            f"{where}.labels",
+            "labels that arrive apart are joined on a key",
+            remedy="add `key: COLUMN` (in both tables) and `label: COLUMN` (in the one with labels)",
+        )
+    if drift.labels_query and not drift.labels:
+        raise checker.error(f"{where}.labels-query", "labels-query needs `labels`, an SQLAlchemy URL")
+    least, of = persistence(drift.retrain.after) if drift.retrain else (0, 0)
+    if of and not least <= of <= MOST_CHECKS:
+        raise checker.error(
+            f"{where}.retrain.after", f"{least} of {of} checks can never be", remedy="write `k of m` with k ≤ m ≤ 365"
+        )

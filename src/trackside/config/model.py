@@ -52,9 +52,12 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainPolicy:
-    """When a retraining pull request is opened and what it changes. `after` counts checks in a row."""
+    """When a retraining pull request is opened and what it changes: once `after` of the last `within` checks found
+    drift, or, where that is 0, `after` checks in a row.
+    """
 
     after: int = 2
+    within: int = 0
     cooldown_days: int = 7
     update: tuple[str, ...] = ()
     params: Mapping[str, str | int | float | bool] = field(default_factory=dict)
@@ -64,7 +67,11 @@ class RetrainPolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class DriftPolicy:
-    """What is compared with what, and what counts as drift. `thresholds` are least effects by column."""
+    """What is compared with what, and what counts as drift. `thresholds` are least effects by column.
+
+    `labels` is a source of labels that come apart, joined on `key`; `decision` is the score from which a row is
+    positive.
+    """
 
     reference: str
     current: str
@@ -73,6 +80,13 @@ class DriftPolicy:
     ignore: tuple[str, ...] = ()
     prediction: str = ""
     label: str = ""
+    labels: str = ""
+    labels_query: str = ""
+    key: str = ""
+    time: str = ""
+    label_time: str = ""
+    slices: tuple[str, ...] = ()
+    decision: float = 0.5
     min_rows: int = 100
     alpha: float = 0.05
     thresholds: Mapping[str, float] = field(default_factory=dict)

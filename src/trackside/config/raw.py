@@ -48,7 +48,10 @@ class RawCard(Raw, frozen=True, kw_only=True):
 
 
 class RawRetrain(Raw, frozen=True, kw_only=True):
-    after: Annotated[int, Meta(ge=1, le=365, description="Checks in a row that must find drift.")] = 2
+    after: Annotated[
+        Annotated[int, Meta(ge=1, le=365)] | Annotated[str, Meta(pattern=r"^[1-9]\d{0,2} of [1-9]\d{0,2}$")],
+        Meta(description="Checks in a row that must find drift, or `k of m`: k of the last m."),
+    ] = 2
     cooldown_days: Annotated[int, Meta(ge=0, le=365, description="Days without a new proposal after the last one.")] = 7
     update: Annotated[
         list[Path], Meta(description="`.dvc` files of imports that are brought to their newest revision.")
@@ -80,6 +83,19 @@ class RawDrift(Raw, frozen=True, kw_only=True):
     ignore: Annotated[list[str], Meta(description="Columns to leave out, such as row ids.")] = []
     prediction: Annotated[str, Meta(description="Column with the model's score or value.")] = ""
     label: Annotated[str, Meta(description="Column with the true value; may be absent or empty until it arrives.")] = ""
+    labels: Annotated[
+        str, Meta(description="Where labels arrive that `current` lacks: as `current`; needs `key` and `label`.")
+    ] = ""
+    labels_query: Annotated[str, Meta(description="The SELECT, where `labels` is an SQLAlchemy URL.")] = ""
+    key: Annotated[str, Meta(description="Column that identifies a row in `current` and in `labels`.")] = ""
+    time: Annotated[
+        str, Meta(description="Column with the time of a prediction, from which a label's delay counts.")
+    ] = ""
+    label_time: Annotated[str, Meta(description="Column of `labels` with the time at which a label was known.")] = ""
+    slices: Annotated[list[str], Meta(description="Columns by whose values the metric is judged group by group.")] = []
+    decision: Annotated[
+        float, Meta(gt=0, lt=1, description="Score from which a row counts as positive (accuracy, F1 and the like).")
+    ] = 0.5
     min_rows: Annotated[int, Meta(ge=1, description="Fewer current rows are insufficient data.")] = 100
     alpha: Annotated[float, Meta(gt=0, lt=0.5, description="False discovery rate over the columns.")] = 0.05
     thresholds: Annotated[

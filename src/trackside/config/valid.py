@@ -99,8 +99,17 @@ def _card(card: raw.RawCard) -> Card:
     )
 
 
+def persistence(after: int | str) -> tuple[int, int]:
+    """`after` as checks that must find drift, and of how many; of checks in a row the second is 0."""
+    if isinstance(after, int):
+        return after, 0
+    least, _, of = after.partition(" of ")
+    return int(least), int(of)
+
+
 def _drift(drift: raw.RawDrift) -> DriftPolicy:
     retrain = drift.retrain
+    after, within = persistence(retrain.after) if retrain else (0, 0)
     return DriftPolicy(
         reference=drift.reference,
         current=drift.current,
@@ -109,13 +118,21 @@ def _drift(drift: raw.RawDrift) -> DriftPolicy:
         ignore=tuple(drift.ignore),
         prediction=drift.prediction,
         label=drift.label,
+        labels=drift.labels,
+        labels_query=drift.labels_query,
+        key=drift.key,
+        time=drift.time,
+        label_time=drift.label_time,
+        slices=tuple(drift.slices),
+        decision=drift.decision,
         min_rows=drift.min_rows,
         alpha=drift.alpha,
         thresholds=dict(drift.thresholds),
         notify=drift.notify,
         history=drift.history,
         retrain=RetrainPolicy(
-            after=retrain.after,
+            after=after,
+            within=within,
             cooldown_days=retrain.cooldown_days,
             update=tuple(retrain.update),
             params=dict(retrain.params),
