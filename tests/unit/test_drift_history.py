@@ -16,7 +16,7 @@ from trackside.documents.codec import dump
 from trackside.documents.verdict import Kind, Verdict, Window
 from trackside.documents.verdict import Test as Found
 from trackside.drift import render
-from trackside.drift.history import SILENT, began, course, proposes, since, streak
+from trackside.drift.history import SILENT, began, courses, proposes, since, streak
 from trackside.drift.verdict import ORDER
 from trackside.errors import DataError
 from trackside.store import drift as store
@@ -95,7 +95,7 @@ def test_a_columns_course_leaves_out_days_without_it() -> None:
         return [Found(heading="features", column="x", test="ks", effect=value, alarm=value > 0.1)]
 
     days = [made(0, "ok", tests=effect(0.02)), made(1, "invalid_data"), made(2, "drift", tests=effect(0.2))]
-    assert [(one.as_of[-2:], one.effect, one.alarm) for one in course("x", days)] == [
+    assert [(one.as_of[-2:], one.effect, one.alarm) for one in courses(days)["x"]] == [
         ("01", 0.02, False),
         ("03", 0.2, True),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -111,3 +112,44 @@ def course(points: Sequence[Point], threshold: float | None, width: int = 180, h
         if one.alarm:
             parts.append(f'<circle class="alarm" cx="{5 + at * step:.1f}" cy="{up(one.effect):.1f}" r="2.5"/>')
     return Markup("".join([*parts, "</svg>"]))  # noqa: S704 - numbers only
+
+
+def quantiles(shape: Any, name: str) -> Markup:
+    """How far each quantile moved: a row a quantile, from the reference's value to the current one; empty without."""
+    rows = _quantiles(shape.get("quantiles")) if isinstance(shape, dict) else []
+    if not rows:
+        return Markup("")
+    row, side = 17, LEFT
+    values = [value for _, *pair in rows for value in pair]
+    low, high = min(values), max(values)
+    wide, span = WIDTH - side - 66, (high - low) or 1.0
+    label = escape(f"{name}: quantiles of the reference and of current data")
+    height = row * len(rows) + 18
+    parts = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">']
+    for at, (part, before, now) in enumerate(rows):
+        y = 10 + at * row
+        x, new = side + 4 + wide * (before - low) / span, side + 4 + wide * (now - low) / span
+        parts.append(f'<text x="{side - 5}" y="{y + 4}" text-anchor="end">{escape(f"{100 * part:g} %")}</text>')
+        parts.append(
+            f'<path class="now" d="M{x:.1f} {y}H{new:.1f}"/><circle class="before" cx="{x:.1f}" cy="{y}" r="4"/>'
+        )
+        parts.append(f'<circle class="fill" cx="{new:.1f}" cy="{y}" r="4"/>')
+        parts.append(f'<text x="{WIDTH - 2}" y="{y + 4}" text-anchor="end">{escape(_signed(now - before))}</text>')
+    for value, x, anchor in ((low, side, "start"), (high, side + 8 + wide, "end")):
+        parts.append(f'<text x="{x}" y="{height - 3}" text-anchor="{anchor}">{escape(figure(value))}</text>')
+    return Markup("".join([*parts, "</svg>"]))  # noqa: S704 - numbers, and texts escaped above
+
+
+def _quantiles(found: Any) -> list[tuple[float, float, float]]:
+    """Share, reference's and current value; empty unless all three lists are finite and of one length."""
+    if not isinstance(found, dict):
+        return []
+    lists = [one for name in ("at", "reference", "current") if isinstance(one := found.get(name), list)]
+    if len(lists) != 3 or len({len(one) for one in lists}) != 1:
+        return []
+    rows = [tuple(float(value) for value in row) for row in zip(*lists, strict=True)]
+    return [(part, before, now) for part, before, now in rows if all(map(math.isfinite, (part, before, now)))]
+
+
+def _signed(value: float) -> str:
+    return f"{'+' if value > 0 else ''}{figure(value)}" if value else "0"

@@ -59,19 +59,29 @@ def proposes(verdict: Verdict, policy: DriftPolicy) -> bool:
     return policy.retrain is not None and verdict.verdict == "drift" and verdict.streak >= policy.retrain.after
 
 
+def main_tests(verdict: Verdict) -> dict[str, Test]:
+    """By column, the test that is followed over time."""
+    rank = {name: at for at, name in enumerate(MAIN)}
+    found: dict[str, Test] = {}
+    for test in verdict.tests:
+        if test.effect is None or test.test not in rank:
+            continue
+        if test.column not in found or rank[test.test] < rank[found[test.column].test]:
+            found[test.column] = test
+    return found
+
+
 def main_test(verdict: Verdict, column: str) -> Test | None:
     """The test of a column that is followed over time."""
-    found = {test.test: test for test in verdict.tests if test.column == column and test.effect is not None}
-    return next((found[name] for name in MAIN if name in found), None)
+    return main_tests(verdict).get(column)
 
 
-def course(column: str, verdicts: Sequence[Verdict]) -> list[Point]:
-    """A column's effect over the days, in the order given; days without its test are left out."""
-    made = []
+def courses(verdicts: Sequence[Verdict]) -> dict[str, list[Point]]:
+    """By column, its effect over the days, in the order given; days without its test are left out."""
+    made: dict[str, list[Point]] = {}
     for one in verdicts:
-        test = main_test(one, column)
-        if test is not None and test.effect is not None:
-            made.append(Point(as_of=one.as_of, effect=test.effect, alarm=test.alarm))
+        for column, test in main_tests(one).items():
+            made.setdefault(column, []).append(Point(as_of=one.as_of, effect=test.effect or 0.0, alarm=test.alarm))
     return made
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from trackside.documents.verdict import Kind, Test, Verdict
-from trackside.drift import drawings
-from trackside.drift.history import SILENT, began, course, main_test, since
+from trackside.drift import drawings, timeline
+from trackside.drift.history import SILENT, Point, began, courses, main_test, main_tests, since
 from trackside.drift.words import figure
 from trackside.report import escape
 
@@ -151,6 +149,7 @@ def _page(verdict: Verdict, earlier: Sequence[Verdict], alpha: float, rows: int,
     alarmed = _alarmed(verdict)
     rest = [one for one in verdict.tests if not one.alarm]
     counts = Counter(one.verdict for one in days)
+    lines, followed = courses(days), main_tests(verdict)
     return engine.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         model=verdict.model,
         kind=verdict.verdict,
@@ -161,9 +160,11 @@ def _page(verdict: Verdict, earlier: Sequence[Verdict], alpha: float, rows: int,
         problems=[escape.plain(one, 600) for one in verdict.problems[:20]],
         days=[{"kind": one.verdict, "as_of": one.as_of, "words": WORDS[one.verdict]} for one in days],
         days_words=", ".join(f"{count} {WORDS[kind]}" for kind, count in counts.items()),
-        moved=[_row(one, verdict, earlier, days) for one in alarmed[:rows]],
+        moved=[_row(one, verdict, earlier, lines if followed.get(one.column) == one else {}) for one in alarmed[:rows]],
         drawings=_drawings(verdict, plots),
-        rest=[_row(one, verdict, (), ()) for one in rest[:rows]],
+        heat=timeline.heat(days) if plots else "",
+        metrics=_over_time(days) if plots else [],
+        rest=[_row(one, verdict, (), {}) for one in rest[:rows]],
         rest_total=len(rest),
         alpha=f"{alpha:g}",
         level=f"{100 * (1 - alpha):g} %",
@@ -173,10 +174,10 @@ def _page(verdict: Verdict, earlier: Sequence[Verdict], alpha: float, rows: int,
     )
 
 
-def _row(test: Test, verdict: Verdict, earlier: Sequence[Verdict], days: Sequence[Verdict]) -> dict[str, Any]:
-    line: Markup = Markup("")
-    if days and main_test(verdict, test.column) == test:
-        line = drawings.course(course(test.column, days), test.threshold)
+def _row(
+    test: Test, verdict: Verdict, earlier: Sequence[Verdict], lines: Mapping[str, Sequence[Point]]
+) -> dict[str, Any]:
+    line = drawings.course(lines.get(test.column, ()), test.threshold)
     return {
         "column": escape.plain(test.column, 100),
         "heading": HEADINGS[test.heading],
@@ -192,6 +193,13 @@ def _row(test: Test, verdict: Verdict, earlier: Sequence[Verdict], days: Sequenc
     }
 
 
+def _over_time(days: Sequence[Verdict]) -> list[dict[str, Any]]:
+    """A drawing a metric that any of the days has."""
+    names = sorted({test.column for day in days for test in day.tests if test.heading == "performance"})
+    made = [{"name": escape.plain(name, 60), "svg": timeline.metric(days, name)} for name in names[:12]]
+    return [one for one in made if one["svg"]]
+
+
 def _drawings(verdict: Verdict, plots: int) -> list[dict[str, Any]]:
     """What moved first, then the others as the verdict keeps them."""
     place = {name: at for at, name in enumerate(verdict.moved)}
@@ -201,5 +209,6 @@ def _drawings(verdict: Verdict, plots: int) -> list[dict[str, Any]]:
         if svg and len(made) < plots:
             test = main_test(verdict, column)
             words = escape.plain(test.sentence, 200) if test else ""
-            made.append({"column": escape.plain(column, 100), "sentence": words, "svg": svg})
+            moved = drawings.quantiles(verdict.shapes[column], escape.plain(column, 60)) if column in place else ""
+            made.append({"column": escape.plain(column, 100), "sentence": words, "svg": svg, "quantiles": moved})
     return made
