@@ -9,22 +9,28 @@ import threading
 from collections.abc import Iterator
 from datetime import date, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from conftest import ENV
 from drift_world import parquet, rows, table_bytes, verdict_of
 from trackside.config.model import DriftPolicy
+from trackside.drift.check import observe
 from trackside.drift.profile import build
 from trackside.drift.sources import Data, Places, gather, shown_url
+from trackside.drift.tables import Table, open_table
 from trackside.errors import ConfigError, DataError, ToolError, TracksideError
 from trackside.system.process import Processes
 
 SECRET = "hunter2-of-the-database"
+NAMES = ("delay", "carrier", "late", "note", "colon", "braces")
 
 
 @pytest.fixture
@@ -38,6 +44,11 @@ def places(tmp_path: Path) -> Places:
 
 def get(places: Places, current: str, query: str = "", day: str = "2026-03-01") -> Data:
     return gather(DriftPolicy(reference="r", current=current, query=query), day, places)
+
+
+def opened(places: Places, current: str, query: str) -> Table:
+    """A query runs when its table is opened."""
+    return open_table(get(places, current, query).files)
 
 
 def columns() -> dict[str, Any]:
@@ -66,9 +77,6 @@ def test_globs_and_folders_are_one_table(places: Places) -> None:
         found = get(places, current)
         assert [path.name for path in found.files] == ["2026-03-01.parquet", "2026-03-02.parquet"]
     profile = build(parquet(places.folder / "r.parquet", columns()), DriftPolicy(reference="r", current="c"), "m")
-    from trackside.drift.check import observe
-    from trackside.drift.tables import open_table
-
     assert observe(open_table(found.files), profile).rows == 600
 
 
@@ -199,6 +207,33 @@ def test_a_download_that_fails(places: Places, web: str) -> None:
     assert "s3cret" not in caught.value.render()
 
 
+# Other file systems
+
+
+def test_a_store_is_read_in_place(places: Places) -> None:
+    store = fsspec.filesystem("memory")
+    for day in ("01", "02"):
+        store.pipe(f"/bucket/days/2026-03-{day}.parquet", table_bytes(columns()))
+    store.pipe("/bucket/days/notes.txt", b"no table")
+    for current in ("memory://bucket/days/2026-03-*.parquet", "memory://bucket/days", "memory://bucket/days/"):
+        found = get(places, current)
+        assert [file.name for file in found.files] == ["2026-03-01.parquet", "2026-03-02.parquet"]
+        assert (found.source, found.digest) == (current, "")
+        table = open_table(found.files)
+        assert (table.rows, sum(rows for rows, _ in table.pieces(["hour"]))) == (600, 600)
+    with pytest.raises(DataError) as caught:
+        get(places, "memory://bucket/days/{date}.csv")
+    assert caught.value.reason_code == "current_missing"
+
+
+@pytest.mark.skipif(find_spec("s3fs") is not None, reason="the driver is installed")
+def test_a_driver_that_is_missing_is_named(places: Places) -> None:
+    with pytest.raises(ConfigError, match="the package s3fs") as caught:
+        get(places, "s3://bucket/data.csv?versionId=${WORD}")
+    assert caught.value.reason_code == "tool_missing"
+    assert "s3cret" not in caught.value.render()
+
+
 # SQL
 
 
@@ -220,7 +255,12 @@ def test_a_query(places: Places, tmp_path: Path) -> None:
         f"sqlite:///{tmp_path}/flights.db",
         "SELECT delay, carrier, late, note, 'a:b' AS colon, '{{}}' AS braces FROM flights WHERE day <= '{yesterday}'",
     )
-    table = pq.read_table(found.files[0])
+    assert (found.digest, open_table(found.files).loose) == ("", True)
+    read, again = (
+        [pa.table(batch) for batch in open_table(found.files).batches(["missing", *NAMES])] for _ in range(2)
+    )
+    assert read == again
+    table = pa.concat_tables(read, promote_options="permissive")
     assert table.num_rows == 30_000
     assert {field.name: str(field.type) for field in table.schema} == {
         "delay": "double",
@@ -250,7 +290,7 @@ def test_a_query_changes_nothing(places: Places, tmp_path: Path) -> None:
             get(places, f"sqlite:///{path}", query or " ")
     for query in ("SELECT * FROM nowhere", "SELECT 1; DROP TABLE flights", "WITH x AS (SELECT 1) DELETE FROM flights"):
         with pytest.raises((ToolError, DataError)):
-            get(places, f"sqlite:///{path}", query)
+            opened(places, f"sqlite:///{path}", query)
     assert path.read_bytes() == before
     none = get(places, f"sqlite:///{path}", "SELECT * FROM flights WHERE day = '1999-01-01'")
     profile = build(
@@ -271,7 +311,7 @@ def test_a_query_changes_nothing(places: Places, tmp_path: Path) -> None:
 )
 def test_no_credential_is_shown(places: Places, url: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(TracksideError) as caught:
-        get(places, url, "SELECT 1")
+        opened(places, url, "SELECT 1")
     shown = caught.value.render() + "".join(capfd.readouterr())
     error: BaseException | None = caught.value.__cause__
     assert SECRET not in shown

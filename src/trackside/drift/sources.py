@@ -1,8 +1,9 @@
-"""Where current data comes from → files on this machine.
+"""Where current data comes from → what a table is opened from.
 
 A source is one of: a path or glob of the checkout (or an absolute one of the runner), a target that DVC tracks, an
-`http(s)://` address, or an SQLAlchemy URL with a query. Placeholders for dates are filled first, `${NAME}` in URLs
-from `TRACKSIDE_REMOTE_ENV` last: what is shown or recorded never holds a credential.
+`http(s)://` address, a path of any file system that fsspec knows, or an SQLAlchemy URL with a query. Placeholders for
+dates are filled first, `${NAME}` in URLs from `TRACKSIDE_REMOTE_ENV` last: what is shown or recorded never holds a
+credential.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pathlib import Path
 
 from trackside.config.model import DriftPolicy
 from trackside.drift.placeholders import fill
-from trackside.drift.tables import ENDINGS
+from trackside.drift.readers import File, Part
+from trackside.drift.tables import ending
 from trackside.errors import ConfigError, DataError, ToolError
 from trackside.system.files import sha256_of
 from trackside.system.process import Processes
@@ -31,17 +33,19 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Files with current data. `source` names them without secrets; `digest` is of their bytes."""
+    """Current data. `source` names it without secrets; `digest` is of the bytes of files on this machine, and empty
+    for what is read in place.
+    """
 
     source: str
-    files: tuple[Path, ...]
+    files: tuple[Path | File | Part, ...]
     digest: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
     """What sources are read through: `root` is the checkout, `folder` an own one for what is fetched. `credentials`
-    fill `${NAME}` and reach DVC, nothing else.
+    fill `${NAME}` and reach DVC and the drivers of object stores, nothing else.
     """
 
     root: Path
@@ -66,12 +70,16 @@ def gather(policy: DriftPolicy, as_of: str | date, places: Places) -> Data:
         return _local(text, places)
     if scheme in ("http", "https"):
         return _download(text, places)
-    from trackside.drift.sql import query
+    shown, url = shown_url(text), expanded(text, places.credentials)
+    if not policy.query:
+        from trackside.drift.remote import found
 
-    path = places.folder / "current.parquet"
-    shown = shown_url(text)
-    query(expanded(text, places.credentials), fill(policy.query, as_of), path, shown=shown, secrets=places.credentials)
-    return _data(shown, [path])
+        files = found(url, shown=shown, scheme=scheme, credentials=places.credentials)
+        return Data(source=shown, files=tuple(files), digest="")
+    from trackside.drift.sql import Query
+
+    query = Query(url, fill(policy.query, as_of), shown=shown, secrets=places.credentials)
+    return Data(source=shown, files=(query,), digest="")
 
 
 def scheme_of(text: str, query: str) -> str:
@@ -83,11 +91,14 @@ def scheme_of(text: str, query: str) -> str:
             "a query needs an SQLAlchemy URL", remedy="current: postgresql+psycopg://${DB}/sales", link="drift.md"
         )
     if scheme not in ("", "http", "https") and not query:
-        raise ConfigError(
-            f"{scheme}:// needs a query, or is no source that is read directly",
-            remedy="for a database add `query: SELECT …`; for object stores track the data with `dvc import-url`",
-            link="drift.md",
-        )
+        from trackside.drift.remote import knows
+
+        if not knows(scheme):
+            raise ConfigError(
+                f"{scheme}:// needs a query: it is no file system that is read directly",
+                remedy="query: SELECT …",
+                link="drift.md",
+            )
     return scheme
 
 
@@ -172,18 +183,12 @@ def _inside(paths: list[Path], places: Places, *, absolute: bool) -> list[Path]:
     """Tables only; a link of the checkout may not lead out of it."""
     made = []
     for path in paths:
-        if not path.is_file() or not (len(paths) == 1 or is_table(path)):
+        if not path.is_file() or not (len(paths) == 1 or ending(path.name)):
             continue
         if not absolute and not path.resolve().is_relative_to(places.root.resolve()):
             raise ConfigError(f"{path.name} is a link out of the repository", link="drift.md")
         made.append(path)
     return made
-
-
-def is_table(path: Path) -> bool:
-    """By its name."""
-    suffixes = [one.lower() for one in path.suffixes[-2:] if one.lower() != ".gz"]
-    return bool(suffixes) and suffixes[-1] in ENDINGS
 
 
 def _download(text: str, places: Places) -> Data:

@@ -1,61 +1,89 @@
-"""Tables on this machine, batch by batch: Parquet, CSV, TSV and JSON lines, several files as one table."""
+"""Several files as one table, read piece by piece."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from trackside.errors import DataError
+from trackside.drift.readers import ArrowPart, CsvPart, File, JsonPart, ParquetPart, Part, Piece, readable
+from trackside.errors import ConfigError, DataError
 
-BATCH = 64 * 1024
-"""Rows that are in memory at a time (CSV is read by megabytes instead)."""
-JSON_BYTES = 512 * 1024 * 1024
 COLUMNS = 5000
 """A table with more columns is refused."""
 
-Format = Literal["parquet", "csv", "tsv", "jsonl"]
+Format = Literal["parquet", "arrow", "stream", "csv", "tsv", "jsonl"]
 ENDINGS: dict[str, Format] = {
-    ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl",
+    ".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow",
+    ".arrows": "stream", ".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl",
 }  # fmt: skip
+_BEGINNINGS: dict[bytes, Format] = {b"PAR1": "parquet", b"ARRO": "arrow", b"\xff\xff\xff\xff": "stream"}
 
 
-def format_of(path: Path) -> Format | None:
-    """By the file's first bytes, else by its name (`.gz` may follow); None for what is no table."""
-    with path.open("rb") as file:
-        if file.read(4) == b"PAR1":
-            return "parquet"
-    suffixes = [one.lower() for one in path.suffixes]
+def ending(name: str) -> Format | None:
+    """The format that a name says; `.gz` may follow."""
+    suffixes = [one.lower() for one in Path(name).suffixes[-2:]]
     if suffixes and suffixes[-1] == ".gz":
         suffixes.pop()
     return ENDINGS.get(suffixes[-1]) if suffixes else None
 
 
+def format_of(file: File) -> Format | None:
+    """By the first bytes, else by the name; None for what is no table."""
+    with file.open() as stream:
+        found = _BEGINNINGS.get(bytes(stream.read(4)))
+    return found or ending(file.name)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Files with one row an example. `types` are Arrow types by column name; every CSV column is text (`loose`):
-    what it holds is told by its values.
+    """Parts with one row an example. `types` are Arrow types by column name. Where a table is `loose`, what a column
+    holds is told by its values: text files, and rows of a database.
     """
 
-    files: tuple[Path, ...]
-    formats: tuple[Format, ...]
+    parts: tuple[Part, ...]
     types: dict[str, Any]
     loose: bool
 
-    def batches(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Arrow arrays by column; a column that a file lacks is left out of that file's batches.
+    @property
+    def columnar(self) -> bool:
+        """Whether a column is read without the others."""
+        return all(one.columnar for one in self.parts)
+
+    @property
+    def rows(self) -> int | None:
+        """None where they are not known before they are read."""
+        counts = [one.rows for one in self.parts]
+        return None if None in counts else sum(one for one in counts if one is not None)
+
+    def pieces(self, columns: Sequence[str]) -> Iterator[Piece]:
+        """Rows and Arrow arrays by column; a column that a part lacks is left out of its pieces.
 
         Raises:
-            DataError: a file cannot be read to its end.
+            DataError: a part cannot be read to its end.
         """
-        for path, form in zip(self.files, self.formats, strict=True):
-            with _readable(path):
-                yield from _BATCHES[form](path, columns)
+        for part in self.parts:
+            with readable(part.name):
+                yield from part.pieces(columns)
+
+    def batches(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """The arrays alone."""
+        return (batch for _, batch in self.pieces(columns))
+
+    def share(self, number: int, of: int) -> Table:
+        """The `number`-th (from 1) of `of` shares, by row groups or files: together they are the table.
+
+        Raises:
+            ConfigError: there is no such share.
+        """
+        if not 1 <= number <= of:
+            raise ConfigError(f"there is no part {number} of {of}", remedy="--part 1/4 to --part 4/4", link="drift.md")
+        units = [unit for part in self.parts for unit in part.split()]
+        return replace(self, parts=tuple(units[(number - 1) * len(units) // of : number * len(units) // of]))
 
 
-def open_table(files: Sequence[Path]) -> Table:
+def open_table(files: Sequence[Path | File | Part]) -> Table:
     """Look at the heads of files.
 
     Raises:
@@ -63,171 +91,71 @@ def open_table(files: Sequence[Path]) -> Table:
     """
     if not files:
         raise DataError("there is no file to read", link="drift.md", reason_code="current_missing")
-    formats: list[Format] = []
+    parts: list[Part] = []
     types: dict[str, Any] = {}
-    for path in files:
-        with _readable(path):
-            form = format_of(path)
-            if form is None:
-                raise DataError(
-                    f"{path.name} is no table that can be read",
-                    why="it neither begins like Parquet nor ends in " + ", ".join(ENDINGS),
-                    link="drift.md",
-                    reason_code="table_unreadable",
-                )
-            schema = _SCHEMAS[form](path)
-        _check_names(path, list(schema.names))
-        formats.append(form)
+    first: dict[str, str] = {}
+    for one in files:
+        file = File.here(one) if isinstance(one, Path) else one
+        with readable(file.name):
+            part = part_of(file) if isinstance(file, File) else file
+            schema = part.schema
+        _check_names(part.name, list(schema.names))
+        parts.append(part)
         for field in schema:
-            types.setdefault(field.name, field.type)
-            if not _alike(types[field.name], field.type):
-                raise DataError(
-                    f"column {field.name[:100]!r} is {types[field.name]} in {files[0].name} and {field.type} "
-                    f"in {path.name}",
-                    link="drift.md",
-                    reason_code="table_unreadable",
-                )
-            if str(types[field.name]) == "null":
-                types[field.name] = field.type
-    return Table(
-        files=tuple(files), formats=tuple(formats), types=types, loose=any(one in ("csv", "tsv") for one in formats)
-    )
+            first.setdefault(field.name, part.name)
+            types[field.name] = _agreed(field.name, types.get(field.name), field.type, first[field.name], part.name)
+    loose = any(isinstance(one, CsvPart) or getattr(one, "loose", False) for one in parts)
+    return Table(parts=tuple(parts), types=types, loose=loose)
 
 
-def _check_names(path: Path, names: list[str]) -> None:
+def part_of(file: File) -> Part:
+    """The reader for a file. Raises DataError for what is no table."""
+    form = format_of(file)
+    if form is None:
+        raise DataError(
+            f"{file.name} is no table that can be read",
+            why="it neither begins like Parquet or Arrow nor ends in " + ", ".join(ENDINGS),
+            link="drift.md",
+            reason_code="table_unreadable",
+        )
+    if form == "parquet":
+        return ParquetPart(file)
+    if form in ("arrow", "stream"):
+        return ArrowPart(file, stream=form == "stream")
+    return JsonPart(file) if form == "jsonl" else CsvPart(file, "," if form == "csv" else "\t")
+
+
+def _check_names(table: str, names: list[str]) -> None:
     if not names:
-        raise DataError(f"{path.name} has no columns", link="drift.md", reason_code="table_unreadable")
+        raise DataError(f"{table} has no columns", link="drift.md", reason_code="table_unreadable")
     if len(names) > COLUMNS:
         raise DataError(
-            f"{path.name} has {len(names):,} columns; at most {COLUMNS:,} are read", reason_code="table_unreadable"
+            f"{table} has {len(names):,} columns; at most {COLUMNS:,} are read", reason_code="table_unreadable"
         )
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if twice:
-        raise DataError(f"{path.name} has the column {twice[0][:100]!r} twice", reason_code="table_unreadable")
+        raise DataError(f"{table} has the column {twice[0][:100]!r} twice", reason_code="table_unreadable")
 
 
-def _alike(one: Any, other: Any) -> bool:
-    """Whether two files may share a column: the same kind of values, whatever their width."""
+def _agreed(name: str, one: Any, other: Any, first: str, now: str) -> Any:
+    """The type of a column that two parts share: the same kind of values, whatever their width; null is any."""
     from trackside.drift.columns import kind_of
 
-    return "null" in (str(one), str(other)) or kind_of(one) == kind_of(other)
+    if one is None or str(one) == "null":
+        return other
+    if str(other) == "null":
+        return one
+    if kind_of(one) != kind_of(other):
+        why = f"it is {one} in {first} and {other} in {now}"
+    elif (zone_of(one) is None) != (zone_of(other) is None):
+        why = f"mixed time zones: it is {one} in {first} and {other} in {now}"
+    else:
+        return one
+    raise DataError(f"column {name[:100]!r} has two types", why=why, link="drift.md", reason_code="table_unreadable")
 
 
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Errors of Arrow and the system in own words."""
-    import pyarrow as pa
+def zone_of(found: Any) -> str | None:
+    """The time zone of an Arrow type of instants; None for local times and all else."""
+    import pyarrow.types as t
 
-    try:
-        yield
-    except DataError:
-        raise
-    except FileNotFoundError as error:
-        raise DataError(f"{path.name} does not exist", link="drift.md", reason_code="current_missing") from error
-    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise DataError(
-            f"{path.name} cannot be read as a table",
-            why=" ".join(str(error).split())[:300],
-            link="drift.md",
-            reason_code="table_unreadable",
-        ) from error
-
-
-def _parquet_schema(path: Path) -> Any:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
-        return file.schema_arrow
-
-
-def _parquet(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
-        # By index: a name with dots would be taken for a path into a nested column.
-        there = [name for name in columns if name in file.schema_arrow.names]
-        if any("." in name for name in there):
-            batches = (
-                group for at in range(file.num_row_groups) for group in file.read_row_group(at).to_batches(BATCH)
-            )
-        else:
-            batches = file.iter_batches(BATCH, columns=there)
-        for batch in batches:
-            yield {name: batch.column(batch.schema.get_field_index(name)) for name in there}
-
-
-def _csv_reader(path: Path, delimiter: str) -> Any:
-    import pyarrow as pa
-    import pyarrow.csv as pc
-
-    with pa.input_stream(str(path), compression="detect") as stream:
-        head = stream.read(1024 * 1024)
-    if not head.strip():
-        raise DataError(f"{path.name} is empty", link="drift.md", reason_code="table_unreadable")
-    if b"\0" in head:
-        raise DataError(f"{path.name} is no text", link="drift.md", reason_code="table_unreadable")
-    parse = pc.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-    with pc.open_csv(str(path), parse_options=parse) as first:
-        names = first.schema.names
-    return pc.open_csv(
-        str(path),
-        parse_options=parse,
-        convert_options=pc.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, quoted_strings_can_be_null=True
-        ),
-    )
-
-
-def _csv_schema(delimiter: str) -> Callable[[Path], Any]:
-    def schema(path: Path) -> Any:
-        with _csv_reader(path, delimiter) as reader:
-            return reader.schema
-
-    return schema
-
-
-def _csv(delimiter: str) -> Callable[[Path, Sequence[str]], Iterator[dict[str, Any]]]:
-    def batches(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        with _csv_reader(path, delimiter) as reader:
-            for batch in reader:
-                yield {name: batch.column(name) for name in columns if name in batch.schema.names}
-
-    return batches
-
-
-def _jsonl_table(path: Path) -> Any:
-    """All of it: a type is known only at the end, so that size is what bounds the memory."""
-    import pyarrow.json as pj
-
-    if path.stat().st_size > JSON_BYTES:
-        raise DataError(
-            f"{path.name} has more than {JSON_BYTES:,} bytes of JSON",
-            remedy="write Parquet, which is read in batches",
-            link="drift.md",
-            reason_code="table_unreadable",
-        )
-    return pj.read_json(str(path))
-
-
-def _jsonl_schema(path: Path) -> Any:
-    return _jsonl_table(path).schema
-
-
-def _jsonl(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    table = _jsonl_table(path)
-    for batch in table.to_batches(BATCH):
-        yield {name: batch.column(name) for name in columns if name in table.column_names}
-
-
-_SCHEMAS: dict[Format, Callable[[Path], Any]] = {
-    "parquet": _parquet_schema,
-    "csv": _csv_schema(","),
-    "tsv": _csv_schema("\t"),
-    "jsonl": _jsonl_schema,
-}
-_BATCHES: dict[Format, Callable[[Path, Sequence[str]], Iterator[dict[str, Any]]]] = {
-    "parquet": _parquet,
-    "csv": _csv(","),
-    "tsv": _csv("\t"),
-    "jsonl": _jsonl,
-}
+    return found.tz if t.is_timestamp(found) else None

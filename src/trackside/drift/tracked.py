@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trackside.drift.tables import ending
 from trackside.errors import DataError, ToolError
 from trackside.train.dvc import Object, members, remotes, there, transfer
 
@@ -97,10 +98,4 @@ def _fetched(path: str, obj: Object, inner: str, places: Places) -> list[Path]:
         link.unlink(missing_ok=True)
         link.symlink_to(part.path(found.cache).resolve())
         made.append(link)
-    return [one for one in made if len(made) == 1 or _table(one)]
-
-
-def _table(path: Path) -> bool:
-    from trackside.drift.sources import is_table
-
-    return is_table(path)
+    return [one for one in made if len(made) == 1 or ending(one.name)]
