@@ -65,7 +65,7 @@ def test_a_page_of_thousands_of_columns_and_sixty_days_stays_below_a_megabyte() 
     last = verdict(60, [found(name, 0.2) for name in names], shapes={name: shape() for name in names[:40]})
     page = render.page(last, days[::-1])
     words = render.markdown(last, days[::-1])
-    drawn = picture.svg(last, render.headline(last), render.standing(last, days[::-1]), days[::-1])
+    drawn = render.picture_of(last, days[::-1])
     print(f"{columns} columns, 61 days: page {len(page.encode())}, Markdown {len(words)}, picture {len(drawn)} bytes")
     assert len(page.encode()) <= 1_000_000
     assert len(words) <= 60_000
@@ -114,7 +114,7 @@ def test_quantiles_show_how_far_each_one_moved() -> None:
 
 def test_a_picture_stands_alone_as_svg_and_png() -> None:
     days = [verdict(day, [found(HOSTILE, 0.02 * day)], shapes={HOSTILE: shape()}) for day in range(6)]
-    text = picture.svg(days[-1], render.headline(days[-1]), "since <then>", days[-2::-1])
+    text = render.picture_of(days[-1], days[-2::-1])
     root = ET.fromstring(text)
     assert root.get("width") == "960"
     assert "var(" not in text

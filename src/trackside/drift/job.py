@@ -246,6 +246,7 @@ class _Check:
             (folder / "report.html").write_text(
                 render.page(one.verdict, shown, alpha=one.policy.alpha), encoding="utf-8"
             )
+            (folder / "report.svg").write_text(render.picture_of(one.verdict, shown), encoding="utf-8")
             self.job.summary(words)
 
     def _operations(self, checked: list[Checked]) -> list[Operation]:

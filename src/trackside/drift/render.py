@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trackside.documents.verdict import Kind, Test, Verdict
-from trackside.drift import drawings, timeline
+from trackside.drift import drawings, picture, timeline
 from trackside.drift.history import SILENT, Point, began, courses, main_test, main_tests, since
 from trackside.drift.words import figure
 from trackside.report import escape
@@ -139,6 +139,11 @@ def page(verdict: Verdict, earlier: Sequence[Verdict] = (), *, alpha: float = 0.
         if len(made.encode("utf-8", "replace")) <= PAGE_LIMIT:
             break
     return made
+
+
+def picture_of(verdict: Verdict, earlier: Sequence[Verdict] = ()) -> str:
+    """The verdict as one SVG."""
+    return picture.svg(verdict, escape.plain(headline(verdict)), escape.plain(standing(verdict, earlier)), earlier)
 
 
 def _page(verdict: Verdict, earlier: Sequence[Verdict], alpha: float, rows: int, plots: int) -> str:
