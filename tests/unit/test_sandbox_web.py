@@ -404,6 +404,34 @@ def test_exported_copy_has_no_broken_link(filled, tmp_path: Path) -> None:
     assert not any("127.0.0.1" in file.read_text(encoding="utf-8") for file in files)
 
 
+def test_a_still_repository_answers_as_the_repository_does(filled) -> None:
+    sandbox, _ = filled
+    bare, still = sandbox.hub.bare(REPO), sandbox.hub.still().bare(REPO)
+    assert sandbox.hub.still().bare(REPO) is not bare
+    refs = bare.refs()
+    tip = bare.sha("refs/heads/main") or ""
+    names = {"main", "nowhere", tip, tip[:7], "0" * 40, "refs/heads", "refs/heads/", "refs/heads/nowhere", "HEAD"}
+    names |= {f"{one}{end}" for one in refs for end in ("", "~1", "^{tree}", "/", "/src", ":README.md", "@{0}")}
+    names |= {one.split("/", 2)[2] for one in refs}
+    # A branch may be called as if it were a full ref: git finds it below refs/heads.
+    odd = "refs/heads/refs/tags/odd"
+    assert bare.update_ref(odd, tip)
+    try:
+        names |= {odd, "refs/tags/odd", "refs/heads/odd"}
+        for _ in range(2):
+            for name in sorted(names):
+                for kind in ("commit", "tree", "blob"):
+                    assert still.sha(name, kind) == bare.sha(name, kind), (name, kind)
+        assert still.sha("refs/tags/odd") == tip
+        print(f"{len(names)} names, {sum(bare.sha(name) is None for name in names)} of them unknown")
+        assert len(names) > 60
+    finally:
+        bare.delete_ref(odd)
+    assert still.sha(odd) == tip, "a still repository keeps what it has seen"
+    assert still.commit(tip) == bare.commit(tip)
+    assert still.tree(tip, recursive=True) == bare.tree(tip, recursive=True)
+
+
 def test_links_of_an_earlier_port_still_lead_home(tmp_path: Path) -> None:
     first = sandbox_with_pages(tmp_path)
     old = first.url

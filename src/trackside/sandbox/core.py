@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 from trackside.sandbox.bus import Bus, HookEvent
-from trackside.sandbox.git import Bare
+from trackside.sandbox.git import Bare, Still
 from trackside.sandbox.problem import not_found
 from trackside.sandbox.state import Doc, State
 from trackside.sandbox.views.core import BOT
@@ -41,6 +42,7 @@ class Core:
         self.url = ""
         self.judge: Callable[[HookEvent], None] | None = None
         """Sees every event before the listeners do."""
+        self._still: dict[str, Bare] | None = None
 
     @property
     def api_url(self) -> str:
@@ -96,7 +98,16 @@ class Core:
     # Repositories
 
     def bare(self, repo: str) -> Bare:
-        return Bare(self.state.root / "repos" / f"{repo}.git", self.env)
+        path = self.state.root / "repos" / f"{repo}.git"
+        if self._still is None:
+            return Bare(path, self.env)
+        return self._still.setdefault(repo, Still(path, self.env))
+
+    def still(self) -> Self:
+        """The same state, to read from while nobody writes: see `Still`."""
+        view = copy.copy(self)
+        view._still = {}
+        return view
 
     def repo(self, full_name: str) -> Doc:
         found = self.state.get("repo", "", full_name)

@@ -14,6 +14,8 @@ from trackside.system.process import Completed, Processes
 
 ZERO = "0" * 40
 _SHA = re.compile(r"[0-9a-f]{40}")
+_OPERATOR = re.compile(r"[~^:]|@\{")
+"""What makes an expression out of a ref's name."""
 
 _IDENTITY = {
     "GIT_AUTHOR_NAME": "Sandbox",
@@ -314,3 +316,27 @@ class Bare:
 
     def fetch(self, source: Path, spec: str) -> None:
         self.git("fetch", "--quiet", "--no-tags", str(source), spec)
+
+
+class Still(Bare):
+    """A repository that nobody writes to meanwhile: git is asked each question once."""
+
+    def __init__(self, path: Path, env: Mapping[str, str]) -> None:
+        super().__init__(path, env)
+        self._answers: dict[tuple[object, ...], Completed] = {}
+
+    def git(
+        self, *args: str, data: bytes | None = None, check: bool = True, env: Mapping[str, str] | None = None
+    ) -> Completed:
+        question = (args, data, check, tuple(sorted((env or {}).items())))
+        if question not in self._answers:
+            self._answers[question] = super().git(*args, data=data, check=check, env=env)
+        return self._answers[question]
+
+    def sha(self, rev: str, kind: str = "commit") -> str | None:
+        # Addresses try many names of branches and tags that do not exist: one listing knows them all.
+        if rev.startswith("refs/") and not _OPERATOR.search(rev):
+            known = self.refs()
+            if not any(prefix + rev in known for prefix in ("", "refs/", "refs/tags/", "refs/heads/")):
+                return None
+        return super().sha(rev, kind)

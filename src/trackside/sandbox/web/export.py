@@ -32,11 +32,12 @@ def export(sandbox: Sandbox, repo: str, out: Path, mermaid: Path | None = None) 
     """Write every page that can be reached from a repository's home below `out`; `index.html` is the home.
 
     Links to pages outside the repository lose their target. `mermaid` is the bundle from `assets.ensure_mermaid`.
+    Pages show the repository as it was at the first look: what is pushed meanwhile may be missing.
 
     Returns:
         The number of pages written.
     """
-    return _Copy(Site(sandbox.hub, TABLE, mermaid), repo, out).write()
+    return _Copy(Site(sandbox.hub.still(), TABLE, mermaid), repo, out).write()
 
 
 class _Copy:
