@@ -51,6 +51,11 @@ class Context:
         return found
 
     @property
+    def actor(self) -> str:
+        """Who started this attempt of the run: whoever runs a job again answers for it. Empty outside a workflow."""
+        return self.env.get("GITHUB_TRIGGERING_ACTOR", "") or self.env.get("GITHUB_ACTOR", "")
+
+    @property
     def commands(self) -> WorkflowCommands:
         return WorkflowCommands(self.env, self.out)
 

@@ -146,9 +146,7 @@ def _admit(context: Context) -> Result:
     out = Path(context.value("out", "plan"))
     with tempfile.TemporaryDirectory(prefix="trackside-") as folder:
         ports = plan_ports(context, forge, Path(folder))
-        admission = admit(
-            event.inputs, ports, actor=context.env.get("GITHUB_TRIGGERING_ACTOR") or context.need("GITHUB_ACTOR")
-        )
+        admission = admit(event.inputs, ports, actor=context.actor)
         out.mkdir(parents=True, exist_ok=True)
         (out / "admission.json").write_bytes(dump(admission))
         for name, path in (("trackside.yaml", CONFIG_FILE), ("dvc-config", ".dvc/config")):

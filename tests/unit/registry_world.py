@@ -183,11 +183,13 @@ class Trained:
         more = {"ref": "refs/heads/main", "sha": tip, "workflow": "release.yml"}
         return DispatchEvent(name="workflow_dispatch", repository=self.repo, actor="ada", inputs=inputs, **more)
 
-    def register(self, event: PushEvent | DispatchEvent, forge: GithubForge | None = None) -> Result:
-        """One run of the stage, in a folder of its own."""
+    def register(
+        self, event: PushEvent | DispatchEvent, forge: GithubForge | None = None, *, actor: str = "ada"
+    ) -> Result:
+        """One run of the stage, in a folder of its own; `actor` started it."""
         forge = forge or self.forge()
         page = f"{self.sandbox.url}/{self.repo}"
-        env = {"GITHUB_SERVER_URL": self.sandbox.url, "GITHUB_REPOSITORY": self.repo}
+        env = {"GITHUB_SERVER_URL": self.sandbox.url, "GITHUB_REPOSITORY": self.repo, "GITHUB_ACTOR": actor}
         with forge, tempfile.TemporaryDirectory(dir=self.folder) as work:
             ports = Ports(
                 forge=forge,

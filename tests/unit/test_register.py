@@ -158,7 +158,9 @@ def test_the_next_version(place: Trained, labels: tuple[str, ...], asked: str, v
     place.register(place.pushed(first))
     number, commit = place.merge("better", NEW_LR, labels)
     place.trained(commit, b"better weights", auc=0.75, params={"train.lr": 0.2, "seed": 7})
-    result = place.register(place.asked(task="register", bump=asked) if asked else place.pushed(commit))
+    place.sandbox.hub.set_role(place.repo, "carol", "maintain")
+    event = place.asked(task="register", bump=asked) if asked else place.pushed(commit)
+    result = place.register(event, actor="carol")
     assert result.values["released"] == [{"model": "delay", "version": version, "tag": f"delay@v{version}"}]
     record = max(place.records(), key=version_of)
     assert (record.previous, record.pull_request, record.commit) == ("1.0.0", number, commit)
@@ -587,6 +589,21 @@ def test_a_release_command_is_read_again(place: Trained, monkeypatch: pytest.Mon
     asked = says(place, number, "/release minor")
     done = place.register(place.asked(task="register", commit=commit, bump="major", comment=asked))
     assert done.values["released"][0]["version"] == "1.1.0"  # the comment's word, not the dispatch's
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_version_step_by_hand_needs_the_role_of_the_command(place: Trained) -> None:
+    place.policy = POLICY + "commands:\n  release: {permission: maintain}\n"
+    commit = place.start()
+    place.trained(commit)
+    for actor, role in (("ada", "write"), ("mallory", "read"), ("github-actions[bot]", "none"), ("", "none")):
+        with pytest.raises(Refused) as caught:
+            place.register(place.asked(task="register", bump="major"), actor=actor)
+        assert caught.value.reason_code == "permission_missing"
+        assert f"/release needs the role maintain; {actor or 'nobody'} has {role}" in caught.value.message
+    assert place.tags() == []
+    # The step is all that the role decides: without one it is what the push did, or will do.
+    assert place.register(place.asked(task="register"), actor="ada").reason_code == "released"
 
 
 @pytest.mark.usefixtures("quick")

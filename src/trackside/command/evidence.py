@@ -130,6 +130,16 @@ def lacking(author: str, role: Role, name: str, config: Config) -> Refused:
     )
 
 
+def by_hand(name: str, actor: str, forge: CommentReader, config: Config) -> None:
+    """Hold who dispatched a workflow without a comment to the role of the command that it stands for.
+
+    GitHub lets everybody with write access dispatch; the policy may ask for more. Raises Refused.
+    """
+    role = "none" if not actor or actor.endswith("[bot]") else forge.role(actor)
+    if not permitted(role, needed(name, config.commands)):
+        raise lacking(actor or "nobody", role, name, config)
+
+
 def bind(asked: Asked, pull: Pull, forge: CommentReader) -> None:
     """Make sure that the head is the commit that the command's author saw. Raises Refused."""
     open_look = not asked.command.sha and not pull.from_fork

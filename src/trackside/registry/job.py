@@ -95,7 +95,9 @@ def register(event: Event, job: RegisterJob) -> Result:
 
 
 def _asked(event: PushEvent | DispatchEvent, job: RegisterJob, branch: str, tip: str) -> Asked:
-    """What is to be registered, held against GitHub."""
+    """What is to be registered, held against GitHub. A version step without a comment needs the role of `/release`;
+    all else does what the next push would.
+    """
     if isinstance(event, PushEvent):
         return Asked(commit=event.sha)
     given = {name: text.strip() for name, text in event.inputs.items()}
@@ -111,6 +113,10 @@ def _asked(event: PushEvent | DispatchEvent, job: RegisterJob, branch: str, tip:
         )
     if given.get("comment"):
         bump = _said(given["comment"], commit, job)
+    elif bump:
+        from trackside.command.evidence import by_hand
+
+        by_hand("release", job.context.actor, job.forge, _policy(job, branch))
     return Asked(commit=commit, model=given.get("model", ""), bump=bump, trained=given.get("reason") == TRAINED)
 
 
@@ -118,13 +124,18 @@ def _said(comment: str, commit: str, job: RegisterJob) -> str:
     """The step that a maintainer's `/release` names, read again from the comment. Raises Refused."""
     from trackside.command.evidence import read_again
 
-    policy = policy_of(job.ports, job.forge.default_branch())
-    config = policy[0] if policy else Config(models=())
+    config = _policy(job, job.forge.default_branch())
     asked = read_again(comment, job.forge, config, now=job.ports.clock.now(), names=("release",))
     pull = job.forge.pull(asked.issue)
     if not pull.merged or pull.merge_sha != commit:
         raise Refused(f"#{asked.issue} did not bring {commit[:12]}", link=LINK, reason_code="identity_mismatch")
     return asked.command.bump
+
+
+def _policy(job: RegisterJob, branch: str) -> Config:
+    """Who may what is the default branch's to say, not the released commit's."""
+    policy = policy_of(job.ports, branch)
+    return policy[0] if policy else Config(models=())
 
 
 class _Registration:

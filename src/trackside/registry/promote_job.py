@@ -9,8 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from trackside.command.evidence import Asked, lacking, permitted, read_again
-from trackside.command.table import needed
+from trackside.command.evidence import Asked, by_hand, read_again
 from trackside.command.words import NOT, STARTED, refused, reply
 from trackside.config.load import load as load_config
 from trackside.config.model import CONFIG_FILE, Config, Model
@@ -130,9 +129,7 @@ def _wish(work: Work, config: Config) -> Wish:
     else:
         actor = work.dispatch.actor
         name, stage, version = (inputs.get(one, "") for one in ("model", "stage", "version"))
-        role = "none" if not actor or actor.endswith("[bot]") else work.forge.role(actor)
-        if not permitted(role, needed(task, config.commands)):
-            raise lacking(actor or "nobody", role, task, config)
+        by_hand(task, actor, work.forge, config)
     model = _model(config, name)
     if stage not in model.promotion:
         raise Refused(
@@ -270,7 +267,7 @@ def stage_promote(context: Context) -> Result:
     result, applied = run_promotion(
         Dispatch(
             inputs=event.inputs,
-            actor=context.env.get("GITHUB_TRIGGERING_ACTOR") or context.need("GITHUB_ACTOR"),
+            actor=context.actor,
             run=run,
             url=f"{context.need('GITHUB_SERVER_URL')}/{forge.repository}/actions/runs/{run}",
             now=SystemClock().now(),

@@ -94,12 +94,9 @@ def wish_of(event: Event, job: RetrainJob, config: Config) -> Wish:
             remedy="comment /retrain, or run the workflow by hand",
             link=LINK,
         )
-    from trackside.command.evidence import lacking, permitted
-    from trackside.command.table import needed
+    from trackside.command.evidence import by_hand
 
-    role = job.forge.role(job.actor)
-    if not permitted(role, needed(TASK, config.commands)):
-        raise lacking(job.actor, role, TASK, config)
+    by_hand(TASK, job.actor, job.forge, config)
     return Wish(models=(model,) if model else _all(config), asked=True, by=job.actor, as_of=as_of)
 
 
@@ -162,7 +159,7 @@ def stage_retrain(context: Context) -> Result:
             models=names_of(context.value("models", "retrain")),
             credentials=credentials,
             plan_workflow=context.value("plan-workflow", "retrain"),
-            actor=context.env.get("GITHUB_TRIGGERING_ACTOR", "") or context.env.get("GITHUB_ACTOR", ""),
+            actor=context.actor,
             dry_run=context.flag("dry-run", "retrain"),
         )
         result, done = retrain(event_of(context), job)
