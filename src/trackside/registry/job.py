@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from trackside.app import Context, failed
+from trackside.app import Context
 from trackside.config.model import CONFIG_FILE, Config, DriftPolicy, Model
 from trackside.documents.codec import dump
 from trackside.documents.release import Release
@@ -353,7 +353,6 @@ def stage_register(context: Context) -> Result:
     credentials = remote_env(context.env.get("TRACKSIDE_REMOTE_ENV", ""))
     for secret in credentials.values():
         context.commands.mask(secret)
-    out = Path(context.value("out", "register"))
     with tempfile.TemporaryDirectory(prefix="trackside-") as folder:
         job = RegisterJob(
             forge=forge,
@@ -363,12 +362,9 @@ def stage_register(context: Context) -> Result:
             credentials=credentials,
             train_workflow=context.value("train-workflow", "register"),
         )
-        out.mkdir(parents=True, exist_ok=True)
-        try:
-            result = register(event_of(context), job)
-        except TracksideError as error:
-            (out / "result.json").write_bytes(dump(failed("register", error)))
-            raise
+        result = register(event_of(context), job)
+    out = Path(context.value("out", "register"))
+    out.mkdir(parents=True, exist_ok=True)
     (out / "result.json").write_bytes(dump(result))
     if result.urls:
         context.commands.summary("\n".join(f"- [{tag}]({url})" for tag, url in result.urls.items()) + "\n")
