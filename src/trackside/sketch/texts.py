@@ -1,0 +1,145 @@
+"""Many texts at once, by the bytes of an Arrow array: lengths, hashes, patterns and short names without loops over rows."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Bytes = npt.NDArray[np.uint8]
+Counts = npt.NDArray[np.int64]
+Hashes = npt.NDArray[np.uint64]
+
+NAME = 120
+"""Characters of a level's name; longer ones are told apart by a digest."""
+PATTERN = 64
+"""Bytes of a text that its pattern is made of."""
+
+_SLICE = 8192
+_BASE = np.uint64(0x9E3779B97F4A7C15)
+_MORE = ord("+")
+_LETTER, _DIGIT, _SPACE = ord("a"), ord("9"), ord(" ")
+
+
+def _classes() -> Bytes:
+    """The class of every byte: letters `a` (all that is not ASCII too), digits `9`, white space and itself."""
+    made = np.arange(256, dtype=np.uint8)
+    for byte in range(256):
+        one = chr(byte)
+        if byte >= 128 or one.isalpha():
+            made[byte] = _LETTER
+        elif one.isdigit():
+            made[byte] = _DIGIT
+        elif one.isspace() or not one.isprintable():
+            made[byte] = _SPACE
+    return made
+
+
+_CLASSES = _classes()
+
+
+def level(value: str) -> str:
+    """A level's name; a long one is cut, and keeps its identity by a digest."""
+    if len(value) <= NAME:
+        return value
+    return f"{value[: NAME - 20]}…{hashlib.sha256(value.encode('utf-8', 'replace')).hexdigest()[:16]}"
+
+
+def digest_name(value: str) -> str:
+    """What a rare level goes by where it is published."""
+    return "~" + hashlib.sha256(level(value).encode("utf-8", "replace")).hexdigest()[:10]
+
+
+def bytes_of(array: Any) -> tuple[Bytes, Counts]:
+    """The bytes of an Arrow array of binary values or texts without nulls, and offsets (n + 1,) into them."""
+    import pyarrow.types as t
+
+    if not len(array):
+        return np.zeros(0, dtype=np.uint8), np.zeros(1, dtype=np.int64)
+    wide = t.is_large_binary(array.type) or t.is_large_string(array.type)
+    _, places, data = array.buffers()
+    offsets = np.frombuffer(places, dtype=np.int64 if wide else np.int32)[array.offset : array.offset + len(array) + 1]
+    first, last = int(offsets[0]), int(offsets[-1])
+    held = np.frombuffer(data, dtype=np.uint8)[first:last] if data is not None else np.zeros(0, dtype=np.uint8)
+    return held, offsets.astype(np.int64) - first
+
+
+def array_of(data: Bytes, offsets: Counts) -> Any:
+    """The inverse of `bytes_of`, as binary values."""
+    import pyarrow as pa
+
+    places = pa.py_buffer(offsets.astype(np.int32).tobytes())
+    return pa.BinaryArray.from_buffers(pa.binary(), len(offsets) - 1, [None, places, pa.py_buffer(data.tobytes())])
+
+
+def lengths(data: Bytes, offsets: Counts) -> Counts:
+    """Characters of each text, shape (n,)."""
+    if not data.size or int(data.max()) < 128:
+        return np.diff(offsets)
+    starts = np.concatenate(([0], np.cumsum((data & 0xC0) != 0x80, dtype=np.int64)))
+    return np.asarray(starts[offsets[1:]] - starts[offsets[:-1]], dtype=np.int64)
+
+
+def hashes(data: Bytes, offsets: Counts) -> Hashes:
+    """64 bits of each text, the same everywhere and always, shape (n,): a polynomial modulo 2^64 of its bytes, mixed.
+
+    Against chance, not against an adversary.
+    """
+    made = np.zeros(len(offsets) - 1, dtype=np.uint64)
+    for begin in range(0, made.size, _SLICE):
+        places = offsets[begin : begin + _SLICE + 1]
+        part = data[places[0] : places[-1]].astype(np.uint64) + np.uint64(1)
+        # Σ byte · base^place of the slice's sums; the place of a text's first byte is divided out (the base is odd).
+        powers = np.multiply.accumulate(np.full(part.size, _BASE))
+        sums = np.concatenate((np.zeros(1, dtype=np.uint64), np.cumsum(part * powers, dtype=np.uint64)))
+        starts = places - places[0]
+        inverse = np.uint64(pow(int(_BASE), -1, 1 << 64))
+        back = np.multiply.accumulate(np.concatenate((np.ones(1, dtype=np.uint64), np.full(part.size, inverse))))
+        made[begin : begin + _SLICE] = (sums[starts[1:]] - sums[starts[:-1]]) * back[starts[:-1]]
+    return _mixed(made + np.diff(offsets).astype(np.uint64))
+
+
+def _mixed(bits: Hashes) -> Hashes:
+    """Every bit of the result depends on every bit (finalizer of SplitMix64: Steele, Lea & Flood 2014)."""
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))
+
+
+def patterns(data: Bytes, offsets: Counts) -> Any:
+    """The shape of each text as an Arrow array: letters `a`, digits `9`, runs as one; `+` ends what goes on."""
+    sizes = np.diff(offsets)
+    kept = np.minimum(sizes, PATTERN)
+    if kept.sum() != data.size:
+        places = np.concatenate(([0], np.cumsum(kept)))
+        data = data[np.arange(places[-1]) + np.repeat(offsets[:-1] - places[:-1], kept)]
+        offsets = places
+    classes = _CLASSES[data]
+    new = np.ones(data.size, dtype=bool)
+    new[1:] = classes[1:] != classes[:-1]
+    new |= ~np.isin(classes, (_LETTER, _DIGIT, _SPACE))
+    new[offsets[:-1][kept > 0]] = True
+    ends = np.concatenate(([0], np.cumsum(new)))[offsets]
+    made = classes[new]
+    if (cut := sizes > PATTERN).any():
+        made = np.insert(made, ends[1:][cut], _MORE)
+        ends = ends + np.concatenate(([0], np.cumsum(cut)))
+    return array_of(made, ends)
+
+
+def names(array: Any) -> Any:
+    """Binary values as names of levels: text, what is no UTF-8 replaced, long ones cut as `level` does."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        made = array.cast(pa.string())
+    except pa.ArrowInvalid:
+        made = pa.array([one.decode("utf-8", "replace") for one in array.to_pylist()], pa.string())
+    long = lengths(*bytes_of(made)) > NAME
+    if not long.any():
+        return made
+    cut = pa.array([level(one) for one in made.filter(pa.array(long)).to_pylist()], pa.string())
+    return pc.replace_with_mask(made, pa.array(long), cut)
