@@ -206,3 +206,16 @@ def test_a_long_list_of_tags_that_github_pages(forge: GithubForge) -> None:
     forge.client._send = send
     assert [one.name for one in forge.tags("m@")] == [f"m@v1.0.{n}" for n in range(250)]
     assert asked == [{}, {"page": 2}, {"page": 3}]
+
+
+def test_the_pull_request_whose_merge_a_commit_is_comes_first(sandbox: Sandbox, repo: str, forge: GithubForge) -> None:
+    hub, ada = sandbox.hub, user("ada")
+    hub.commit_folder(repo, "dev", {"dev": b"x"}, "dev", ada)
+    hub.bare(repo).update_ref("refs/heads/topic", hub.bare(repo).sha("refs/heads/dev") or "")
+    hub.commit_folder(repo, "topic", {"topic": b"x"}, "topic", ada)
+    merges = []
+    for number, (head, base) in enumerate((("topic", "dev"), ("dev", "main")), 1):
+        assert hub.open_pull(repo, title=head, head=head, base=base, actor=ada) == number
+        hub.merge_pull(repo, number, ada)
+        merges.append(str(hub.pull(repo, number)["merge_commit_sha"]))
+    assert [[one.number for one in forge.merged_by(sha)] for sha in merges] == [[1, 2], [2]]

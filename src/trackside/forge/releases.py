@@ -85,9 +85,12 @@ class ReleaseReads:
         return raw is not None and raw["status"] in ("ahead", "identical")
 
     def merged_by(self, sha: str) -> tuple[Pull, ...]:
-        """Merged pull requests that brought a commit to its branch, the newest first."""
+        """Merged pull requests that hold a commit: the one whose merge it is comes first, then the newest.
+
+        A later pull request lists it too, where its branch was brought up to date with it.
+        """
         found = (pull_of(one) for one in self.client.pages(f"/commits/{segment(sha)}/pulls"))
-        return tuple(sorted((one for one in found if one.merged), key=lambda one: -one.number))
+        return tuple(sorted((one for one in found if one.merged), key=lambda one: (one.merge_sha != sha, -one.number)))
 
 
 def tag_of(raw: Any) -> TagRef:
