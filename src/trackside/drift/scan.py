@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from trackside.drift.tables import Table
-    from trackside.sketch.column import Kind, Sketch
+    from trackside.sketch.column import Sketch
+    from trackside.sketch.values import Kind
 
 THREADS = 2
 """Columns that are read at a time, each with a batch in memory: what a small runner has of cores."""
@@ -75,7 +76,7 @@ def scan(
 
 def comparable(kind: Kind, found: Any, *, loose: bool) -> bool:
     """Whether values of an Arrow type can be of a kind. Of loose tables the values tell; nulls are any kind."""
-    from trackside.sketch.column import kind_of
+    from trackside.sketch.values import kind_of
 
     if loose or str(found) == "null":
         return True

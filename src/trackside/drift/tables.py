@@ -139,7 +139,7 @@ def _check_names(table: str, names: list[str]) -> None:
 
 def _agreed(name: str, one: Any, other: Any, first: str, now: str) -> Any:
     """The type of a column that two parts share: the same kind of values, whatever their width; null is any."""
-    from trackside.drift.columns import kind_of
+    from trackside.sketch.values import kind_of
 
     if one is None or str(one) == "null":
         return other
