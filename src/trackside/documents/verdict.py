@@ -79,7 +79,8 @@ class Verdict(Document, frozen=True, kw_only=True):
 
     `as_of` is the date that the placeholders of `current` were filled with; `streak` counts checks in a row that
     found drift, this one included. `shapes` are the distributions to draw and `courses` the course of drift, by
-    column. `doubts` say why performance that was estimated without labels cannot be trusted.
+    column. `doubts` say why performance that was estimated without labels cannot be trusted, `sensitivity` what a check
+    of so few rows could not have seen.
     """
 
     schema: Literal["trackside.verdict/1"] = "trackside.verdict/1"
@@ -100,3 +101,4 @@ class Verdict(Document, frozen=True, kw_only=True):
     courses: dict[str, Course] = {}
     labels: Labels | None = None
     doubts: list[str] = []
+    sensitivity: str = ""
