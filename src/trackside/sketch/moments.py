@@ -1,0 +1,63 @@
+"""Mean and spread of values that are seen in parts, without the squares' loss of digits.
+
+Chan, Golub & LeVeque (1979), Updating formulae and a pairwise algorithm for computing sample variances.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+_CHUNK = 1 << 16
+_LARGE = 2.0**900
+"""From here on sums are taken of values made smaller: 2**64 of them stay within the doubles."""
+_SMALLER = 2.0**-64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moments:
+    """Of `count` values: `squares` is the sum of squared deviations from `mean`, infinite where doubles end."""
+
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+
+
+def moments_of(values: npt.NDArray[np.float64]) -> Moments:
+    """Of finite values, shape (n,), whatever their size."""
+    chunks = (values[first : first + _CHUNK] for first in range(0, len(values), _CHUNK))
+    return together(_of_chunk(chunk) for chunk in chunks)
+
+
+def together(parts: Iterable[Moments]) -> Moments:
+    """Of all parts' values at once."""
+    filled = [part for part in parts if part.count]
+    if len(filled) <= 1:
+        return filled[0] if filled else Moments()
+    count = sum(part.count for part in filled)
+    # Halves, and weights that sum to one: no sum leaves the doubles.
+    half = math.fsum(part.mean / 2 * (part.count / count) for part in filled)
+    least, most = min(part.mean for part in filled), max(part.mean for part in filled)
+    mean = min(max(half, least / 2), most / 2) * 2
+    squares = 0.0
+    for part in filled:
+        apart = part.mean - mean
+        squares += part.squares + apart * apart * part.count
+    return Moments(count=count, mean=mean, squares=squares)
+
+
+def _of_chunk(values: npt.NDArray[np.float64]) -> Moments:
+    least, most = float(values.min()), float(values.max())
+    if max(-least, most) < _LARGE:
+        mean = float(values.sum()) / len(values)
+    else:
+        mean = float((values * _SMALLER).sum()) / len(values) / _SMALLER
+    mean = min(max(mean, least), most)
+    with np.errstate(over="ignore"):
+        apart = values - mean
+        np.multiply(apart, apart, out=apart)
+        return Moments(count=len(values), mean=mean, squares=float(apart.sum()))
