@@ -188,7 +188,7 @@ class LevelCounter:
         self._held: tuple[Any, Counts] | None = None
         self._least: Hashes | None = None
         self._bound = 0
-        self._rows = 0
+        self.rows = 0
 
     def add(self, array: Any) -> None:
         """Count texts (or a dictionary of them); nulls are passed over."""
@@ -208,7 +208,7 @@ class LevelCounter:
         least = self._least
         return Levels(
             counts=named,
-            rest=self._rows - int(counts.sum()),
+            rest=self.rows - int(counts.sum()),
             bound=self._bound,
             distinct=len(named) if least is None else distinct_values.estimate(least),
             distinct_error=0.0 if least is None else distinct_values.error(least),
@@ -218,7 +218,7 @@ class LevelCounter:
     def _add(self, values: Any, counts: Counts) -> None:
         if not len(values):
             return
-        self._rows += int(counts.sum())
+        self.rows += int(counts.sum())
         self._fresh.append((values, counts))
         self._fresh_size += len(values)
         self._fresh_bytes += values.nbytes

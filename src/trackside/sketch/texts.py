@@ -1,4 +1,4 @@
-"""Many texts at once, by the bytes of an Arrow array: lengths, hashes, patterns and short names without loops over rows."""
+"""Many texts at once, by the bytes of an Arrow array: lengths, hashes, patterns and short names, no loop over rows."""
 
 from __future__ import annotations
 
