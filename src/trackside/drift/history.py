@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from trackside.config.model import DriftPolicy
 from trackside.documents.verdict import Test, Verdict
 
 SILENT = ("insufficient_data", "invalid_data")
 """Checks that could not be made: they neither count nor break a streak."""
-MAIN = ("ks", "chi2", "metric", "missing", "new levels")
+MAIN = ("ks", "wasserstein", "chi2", "metric", "missing", "new levels")
 """Tests whose effect is followed over time, the first of a column that exists."""
 
 
@@ -23,11 +24,20 @@ class Point:
     alarm: bool
 
 
+def news(verdict: Verdict) -> tuple[str, ...]:
+    """Columns whose drift counts for retraining: what is usual for the season does not."""
+    if verdict.verdict != "drift":
+        return ()
+    found = dict.fromkeys(test.column for test in verdict.tests if test.alarm and test.kind == "drift")
+    usual = {name for name, course in verdict.courses.items() if course.kind == "seasonal"}
+    return tuple(name for name in (found or dict.fromkeys(verdict.moved)) if name not in usual)
+
+
 def streak(verdict: Verdict, earlier: Sequence[Verdict]) -> int:
     """Checks in a row that found drift, this one included.
 
     Only those against the same version count: a new model starts anew. A check that could not be made keeps the count
-    of those before it.
+    of those before it. Drift that is usual for the season is none.
 
     Args:
         earlier: verdicts of earlier days, newest first.
@@ -44,19 +54,40 @@ def began(verdict: Verdict, earlier: Sequence[Verdict]) -> str:
 def _row(verdict: Verdict, earlier: Sequence[Verdict]) -> list[str]:
     """Days of the checks in a row that found drift, newest first."""
     days = []
-    for one in (verdict, *earlier):
-        if one.reference.version != verdict.reference.version:
+    for one in _made(verdict, earlier):
+        if not _found(one):
             break
-        if one.verdict == "drift":
-            days.append(one.as_of)
-        elif one.verdict not in SILENT:
-            break
+        days.append(one.as_of)
     return days
 
 
-def proposes(verdict: Verdict, policy: DriftPolicy) -> bool:
+def _made(verdict: Verdict, earlier: Sequence[Verdict]) -> Iterator[Verdict]:
+    """Checks of the same version that could be made, newest first."""
+    for one in (verdict, *earlier):
+        if one.reference.version != verdict.reference.version:
+            return
+        if one.verdict not in SILENT:
+            yield one
+
+
+def _found(verdict: Verdict) -> bool:
+    return verdict.verdict == "drift" and (not verdict.courses or bool(news(verdict)))
+
+
+def of_last(verdict: Verdict, earlier: Sequence[Verdict], within: int) -> tuple[int, int]:
+    """Checks that found drift among the last `within` that could be made, and how many there are so far."""
+    last = list(islice(_made(verdict, earlier), within))
+    return sum(_found(one) for one in last), len(last)
+
+
+def proposes(verdict: Verdict, policy: DriftPolicy, earlier: Sequence[Verdict] = ()) -> bool:
     """Whether drift has held long enough to retrain; the cool-down is the proposal's own matter."""
-    return policy.retrain is not None and verdict.verdict == "drift" and verdict.streak >= policy.retrain.after
+    retrain = policy.retrain
+    if retrain is None or not _found(verdict):
+        return False
+    if retrain.within:
+        return of_last(verdict, earlier, retrain.within)[0] >= retrain.after
+    return verdict.streak >= retrain.after
 
 
 def main_tests(verdict: Verdict) -> dict[str, Test]:

@@ -17,6 +17,7 @@ from trackside.documents.profile import Profile
 from trackside.documents.result import Result
 from trackside.drift import render
 from trackside.drift.check import Asked, check
+from trackside.drift.course import classified
 from trackside.drift.history import streak
 from trackside.drift.placeholders import parse_date
 from trackside.drift.profile import MAX_BYTES
@@ -189,6 +190,7 @@ class _Check:
         )
         verdict = check(profile, data, policy, asked)
         earlier = past.before(self.as_of)
+        verdict = msgspec.structs.replace(verdict, courses=classified(verdict, earlier))
         verdict = msgspec.structs.replace(verdict, streak=streak(verdict, earlier))
         recorded = past.of(self.as_of)
         if recorded is not None and store.same(recorded, verdict):
@@ -206,9 +208,11 @@ class _Check:
         folder = store.folder(model)
         if not tree.is_folder(folder):
             return store.DriftHistory()
-        limit = max(policy.history, 2 * policy.retrain.after if policy.retrain else 0) + 1
+        retrain = policy.retrain
+        limit = max(policy.history, 2 * max(retrain.after, retrain.within) if retrain else 0) + 1
         paths = list(tree.under(folder))
-        keep = {*store.wanted(model, paths, limit), store.verdict_path(model, self.as_of)}
+        seasons = store.seasons(model, paths, self.as_of)
+        keep = {*store.wanted(model, paths, limit), *seasons, store.verdict_path(model, self.as_of)}
         return store.history(model, tree.read(path for path in paths if path in keep))
 
     def _reference(self, model: Model) -> tuple[Profile, str] | None:

@@ -35,7 +35,7 @@ class Checked:
 
     @property
     def proposes(self) -> bool:
-        return not self.quiet and proposes(self.verdict, self.policy)
+        return not self.quiet and proposes(self.verdict, self.policy, self.earlier)
 
 
 def told(one: Checked, tip: str) -> Operation | None:

@@ -10,7 +10,7 @@ from typing import Literal
 from trackside.config.model import RetrainPolicy
 from trackside.documents.proposal import Proposal
 from trackside.documents.verdict import Verdict
-from trackside.drift.history import streak as drift_streak
+from trackside.drift.history import news, of_last, streak
 from trackside.forge.model import Pull
 
 BRANCH = "trackside/retrain/"
@@ -73,18 +73,30 @@ def decide(facts: Facts) -> Decision:
         return _skip("snoozed", f"snoozed until {facts.snoozed_until}", number, facts.snoozed_until)
     newest = facts.history[0] if facts.history else None
     if newest is None or newest.verdict != "drift":
-        found = newest.verdict if newest else "nothing yet"
-        return _skip("no_drift", f"the newest check found {found}", number)
+        kind = newest.verdict if newest else "nothing yet"
+        return _skip("no_drift", f"the newest check found {kind}", number)
     if pull is not None:
         return Decision(
             action="refresh", reason_code="drift_goes_on", message=f"#{number} is open and drift goes on", pull=number
         )
-    streak = max(newest.streak, drift_streak(newest, facts.history[1:]))
-    if streak < policy.after:
-        return _skip("drift_not_persistent", f"{streak} of {policy.after} checks in a row found drift", 0)
+    if newest.courses and not news(newest):
+        return _skip("drift_seasonal", f"usual for the season: {', '.join(newest.courses)[:200]}", 0)
+    found, words = _held(newest, facts.history[1:], policy)
+    if found < policy.after:
+        of = f"{policy.after} of {policy.within}" if policy.within else f"{policy.after} in a row"
+        return _skip("drift_not_persistent", f"{words} found drift; {of} are needed", 0)
     return _pause(facts, policy) or Decision(
-        action="propose", reason_code="drift_persists", message=f"{streak} checks in a row found drift"
+        action="propose", reason_code="drift_persists", message=f"{words} found drift"
     )
+
+
+def _held(newest: Verdict, earlier: Sequence[Verdict], policy: RetrainPolicy) -> tuple[int, str]:
+    """Checks that count, and in words of which."""
+    if policy.within:
+        found, of = of_last(newest, earlier, policy.within)
+        return found, f"{found} of the last {of} checks"
+    row = max(newest.streak, streak(newest, earlier))
+    return row, f"{row} check{'s' if row != 1 else ''} in a row"
 
 
 def _pause(facts: Facts, policy: RetrainPolicy) -> Decision | None:

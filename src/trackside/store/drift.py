@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 import msgspec
@@ -20,6 +20,9 @@ from trackside.store.layout import DATA_BRANCH
 HEARTBEAT = "heartbeat/drift.json"
 MAX_BYTES = 4 * 1024 * 1024
 """Of one verdict: thousands of columns."""
+
+SEASON_RECENT, SEASON_DAYS, SEASON_YEARS = 62, 14, 3
+"""Days back, days around the same date of earlier years, and years, of which verdicts are read."""
 
 _MODEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,98}[A-Za-z0-9])?")
 _PATH = re.compile(r"drift/([^/]+)/(\d{4}-\d{2}-\d{2})\.json", re.ASCII)
@@ -103,6 +106,27 @@ def wanted(model: str, paths: Iterable[str], limit: int) -> list[str]:
     """Of a data branch's paths, those of the model's snooze and its newest `limit` verdicts."""
     own = sorted(path for path in paths if (found := _PATH.fullmatch(path)) is not None and found[1] == model)
     return [*own[-limit:], snooze_path(model)]
+
+
+def seasons(model: str, paths: Iterable[str], as_of: str) -> list[str]:
+    """Verdicts by which the season of a day is known: the weeks before it, the same time of earlier years, and every
+    seventh check of the year before, to tell what is usual at other times.
+    """
+    day = date.fromisoformat(as_of)
+    made = []
+    for path in sorted(paths):
+        found = _PATH.fullmatch(path)
+        if found is None or found[1] != model:
+            continue
+        try:
+            back = (day - date.fromisoformat(found[2])).days
+        except ValueError:
+            continue
+        year = round(back / 365.25)
+        near = 1 <= year <= SEASON_YEARS and abs(back - 365.25 * year) <= SEASON_DAYS
+        if 0 < back <= SEASON_RECENT or near or (0 < back <= 366 + SEASON_DAYS and back % 7 == 3):
+            made.append(path)
+    return made
 
 
 def same(one: Verdict, other: Verdict) -> bool:
