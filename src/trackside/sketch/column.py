@@ -197,9 +197,15 @@ class TextCounter:
 
     def _see(self, values: Any, counts: Counts) -> None:
         held, offsets = bytes_of(values)
-        sizes, places = np.unique(lengths(held, offsets), return_inverse=True)
-        rows = np.bincount(places, weights=counts).astype(np.int64)
-        for size, count in zip(sizes.tolist(), rows.tolist(), strict=True):
+        sizes = lengths(held, offsets)
+        if int(sizes.max()) < 4 * sizes.size:
+            rows = np.bincount(sizes, weights=counts).astype(np.int64)
+            sizes = np.flatnonzero(rows)
+            counted = rows[sizes]
+        else:
+            sizes, places = np.unique(sizes, return_inverse=True)
+            counted = np.bincount(places, weights=counts).astype(np.int64)
+        for size, count in zip(sizes.tolist(), counted.tolist(), strict=True):
             self._lengths[size] = self._lengths.get(size, 0) + count
         self._patterns.add_counts(patterns(held, offsets), counts)
         if self._also is not None:

@@ -10,9 +10,11 @@ KEPT = 4096
 """Hashes kept: the estimate has a standard error of 1.6 %."""
 
 
-def least(*parts: Hashes) -> Hashes:
-    """The `KEPT` least hashes of the union, rising: exact for any way in which a set is cut into parts."""
-    return np.unique(np.concatenate(parts))[:KEPT]
+def least(values: Hashes, held: Hashes | None = None) -> Hashes:
+    """The `KEPT` least of different hashes, rising: of `values` and of those `held`, which are such a result."""
+    if held is not None:
+        values = np.concatenate((held, values[values < held[-1]] if held.size == KEPT else values))
+    return np.unique(values)[:KEPT]
 
 
 def estimate(kept: Hashes) -> int:

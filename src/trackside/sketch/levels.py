@@ -74,9 +74,8 @@ def merged(*parts: Levels, limit: int = TRACKED) -> Levels:
     rest, bound = sum(part.rest for part in parts), sum(part.bound for part in parts)
     least = None
     if any(part.least is not None for part in parts) or len(total) > limit:
-        least = distinct_values.least(
-            *(hashes_of(part.counts) if part.least is None else part.least for part in parts), hashes_of(())
-        )
+        known = [hashes_of(part.counts) if part.least is None else part.least for part in parts]
+        least = distinct_values.least(np.concatenate(known))
     size = len(total) if least is None else distinct_values.estimate(least)
     error = 0.0 if least is None else distinct_values.error(least)
     if any(part.rest and part.least is None for part in parts):  # of a published one nobody knows which levels they are
@@ -201,14 +200,14 @@ class LevelCounter:
 
     def done(self) -> Levels:
         self._flush()
-        if self._held is None:
-            return Levels()
-        values, counts = self._held
-        named = _sorted(zip(values.to_pylist(), counts.tolist(), strict=True))
+        named = {}
+        if self._held is not None:
+            values, counts = self._held
+            named = _sorted(zip(values.to_pylist(), counts.tolist(), strict=True))
         least = self._least
         return Levels(
             counts=named,
-            rest=self.rows - int(counts.sum()),
+            rest=self.rows - sum(named.values()),
             bound=self._bound,
             distinct=len(named) if least is None else distinct_values.estimate(least),
             distinct_error=0.0 if least is None else distinct_values.error(least),
@@ -252,18 +251,20 @@ class LevelCounter:
         self._fresh, self._fresh_size, self._fresh_bytes = [], 0, 0
         if self._watch is not None:
             self._watch(values, counts)
-        named = names(values)
+        named, plain = names(values)
         if self._least is not None:
-            self._least = distinct_values.least(self._least, hashes(*bytes_of(named)))
-        # Also the first time: different texts may have one name.
-        values, counts = _grouped(*_joined([self._held or (pa.array([], pa.string()), counts[:0]), (named, counts)]))
+            self._least = distinct_values.least(hashes(*bytes_of(named)), self._least)
+        if self._held is not None:
+            values, counts = _grouped(*_joined([self._held, (named, counts)]))
+        else:  # also here: different texts may have one name
+            values, counts = (named, counts) if plain else _grouped(named, counts)
         if len(values) > self._limit:
             if self._least is None:
                 self._least = distinct_values.least(hashes(*bytes_of(values)))
             counts, given = _reduced(counts, self._limit)
             self._bound += given
             values, counts = values.filter(pa.array(counts > 0)), counts[counts > 0]
-        self._held = values, counts
+        self._held = (values, counts) if len(values) else None
 
 
 def _pieces(array: Any) -> list[Any]:

@@ -18,7 +18,8 @@ PATTERN = 64
 """Bytes of a text that its pattern is made of."""
 
 _SLICE = 8192
-_BASE = np.uint64(0x9E3779B97F4A7C15)
+_BASE = 0x9E3779B97F4A7C15
+_INVERSE = pow(_BASE, -1, 1 << 64)
 _MORE = ord("+")
 _LETTER, _DIGIT, _SPACE = ord("a"), ord("9"), ord(" ")
 
@@ -38,6 +39,7 @@ def _classes() -> Bytes:
 
 
 _CLASSES = _classes()
+_RUNS = np.isin(np.arange(256), (_LETTER, _DIGIT, _SPACE))
 
 
 def level(value: str) -> str:
@@ -88,17 +90,25 @@ def hashes(data: Bytes, offsets: Counts) -> Hashes:
     Against chance, not against an adversary.
     """
     made = np.zeros(len(offsets) - 1, dtype=np.uint64)
-    for begin in range(0, made.size, _SLICE):
-        places = offsets[begin : begin + _SLICE + 1]
-        part = data[places[0] : places[-1]].astype(np.uint64) + np.uint64(1)
-        # Σ byte · base^place of the slice's sums; the place of a text's first byte is divided out (the base is odd).
-        powers = np.multiply.accumulate(np.full(part.size, _BASE))
-        sums = np.concatenate((np.zeros(1, dtype=np.uint64), np.cumsum(part * powers, dtype=np.uint64)))
+    begins = range(0, made.size, _SLICE)
+    most = max((int(offsets[min(at + _SLICE, made.size)] - offsets[at]) for at in begins), default=0)
+    powers, inverse = _powers(_BASE, most), _powers(_INVERSE, most)
+    for at in begins:
+        places = offsets[at : at + _SLICE + 1]
+        part = data[places[0] : places[-1]].astype(np.uint64)
+        # Sums of (byte + 1) · base^place over the slice; the place of a text's first byte is divided out again.
+        sums = np.zeros(part.size + 1, dtype=np.uint64)
+        np.cumsum((part + np.uint64(1)) * powers[: part.size], out=sums[1:])
         starts = places - places[0]
-        inverse = np.uint64(pow(int(_BASE), -1, 1 << 64))
-        back = np.multiply.accumulate(np.concatenate((np.ones(1, dtype=np.uint64), np.full(part.size, inverse))))
-        made[begin : begin + _SLICE] = (sums[starts[1:]] - sums[starts[:-1]]) * back[starts[:-1]]
+        made[at : at + _SLICE] = (sums[starts[1:]] - sums[starts[:-1]]) * inverse[starts[:-1]]
     return _mixed(made + np.diff(offsets).astype(np.uint64))
+
+
+def _powers(base: int, most: int) -> Hashes:
+    """base^0 to base^most, modulo 2^64."""
+    made = np.full(most + 1, base, dtype=np.uint64)
+    made[0] = 1
+    return np.multiply.accumulate(made)
 
 
 def _mixed(bits: Hashes) -> Hashes:
@@ -119,7 +129,7 @@ def patterns(data: Bytes, offsets: Counts) -> Any:
     classes = _CLASSES[data]
     new = np.ones(data.size, dtype=bool)
     new[1:] = classes[1:] != classes[:-1]
-    new |= ~np.isin(classes, (_LETTER, _DIGIT, _SPACE))
+    new |= ~_RUNS[classes]
     new[offsets[:-1][kept > 0]] = True
     ends = np.concatenate(([0], np.cumsum(new)))[offsets]
     made = classes[new]
@@ -129,17 +139,20 @@ def patterns(data: Bytes, offsets: Counts) -> Any:
     return array_of(made, ends)
 
 
-def names(array: Any) -> Any:
-    """Binary values as names of levels: text, what is no UTF-8 replaced, long ones cut as `level` does."""
+def names(array: Any) -> tuple[Any, bool]:
+    """Binary values as names of levels: text, what is no UTF-8 replaced, long ones cut as `level` does; and whether
+    all are as they were.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    plain = True
     try:
         made = array.cast(pa.string())
     except pa.ArrowInvalid:
-        made = pa.array([one.decode("utf-8", "replace") for one in array.to_pylist()], pa.string())
+        made, plain = pa.array([one.decode("utf-8", "replace") for one in array.to_pylist()], pa.string()), False
     long = lengths(*bytes_of(made)) > NAME
     if not long.any():
-        return made
+        return made, plain
     cut = pa.array([level(one) for one in made.filter(pa.array(long)).to_pylist()], pa.string())
-    return pc.replace_with_mask(made, pa.array(long), cut)
+    return pc.replace_with_mask(made, pa.array(long), cut), False
