@@ -67,7 +67,8 @@ class RetrainPolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class DriftPolicy:
-    """What is compared with what, and what counts as drift. `thresholds` are least effects by column.
+    """What is compared with what, and what counts as drift. `thresholds` are least effects by column, by `column:test`
+    or by metric; `importance` is a file of the run.
 
     `labels` is a source of labels that come apart, joined on `key`; `decision` is the score from which a row is
     positive.
@@ -87,6 +88,7 @@ class DriftPolicy:
     label_time: str = ""
     slices: tuple[str, ...] = ()
     decision: float = 0.5
+    importance: str = ""
     min_rows: int = 100
     alpha: float = 0.05
     thresholds: Mapping[str, float] = field(default_factory=dict)
@@ -123,7 +125,8 @@ class ImagePolicy:
 class Model:
     """One model. Empty `stages` means all stages of the pipeline. `seeds` are parameter names (dotted).
 
-    `promotion` are the stages that a version goes through, in order.
+    `trusted_imports` are names that a pickled model may import beyond the usual libraries' (`module.name`). `promotion`
+    are the stages that a version goes through, in order.
     """
 
     name: str
@@ -132,6 +135,7 @@ class Model:
     metrics: tuple[MetricPolicy, ...] = ()
     predictions: Predictions | None = None
     seeds: tuple[str, ...] = ()
+    trusted_imports: tuple[str, ...] = ()
     card: Card = Card()
     drift: DriftPolicy | None = None
     image: ImagePolicy | None = None

@@ -96,10 +96,17 @@ class RawDrift(Raw, frozen=True, kw_only=True):
     decision: Annotated[
         float, Meta(gt=0, lt=1, description="Score from which a row counts as positive (accuracy, F1 and the like).")
     ] = 0.5
+    importance: Annotated[
+        Path | Literal[""],
+        Meta(description="JSON file of the run, column to number: what the model relies on is told first."),
+    ] = ""
     min_rows: Annotated[int, Meta(ge=1, description="Fewer current rows are insufficient data.")] = 100
     alpha: Annotated[float, Meta(gt=0, lt=0.5, description="False discovery rate over the columns.")] = 0.05
     thresholds: Annotated[
-        dict[str, float], Meta(description="Least effect that matters, by column, in the unit of its test.")
+        dict[str, float],
+        Meta(
+            description="Least effect that matters, by column (D for numbers, w for categories), `column:test` or metric."
+        ),
     ] = {}
     notify: Annotated[
         Literal["issue", "check", "none"], Meta(description="Where drift is told, beside the job summary.")
@@ -150,6 +157,10 @@ class RawModel(Raw, frozen=True, kw_only=True):
     ] = None
     seeds: Annotated[
         list[str], Meta(description="Parameters that are random seeds; default: those named seed or random_state.")
+    ] = []
+    trusted_imports: Annotated[
+        list[str],
+        Meta(description="Names (module.name) that a pickled model may import beside those of the usual libraries."),
     ] = []
     card: RawCard = RawCard()
     drift: Annotated[RawDrift | None, Meta(description="Compare production data with what was trained on.")] = None

@@ -81,6 +81,7 @@ def _to_model(name: str, model: raw.RawModel) -> Model:
         if predictions
         else None,
         seeds=tuple(model.seeds),
+        trusted_imports=tuple(model.trusted_imports),
         card=_card(model.card),
         drift=_drift(model.drift) if model.drift else None,
         image=_image(model.image) if model.image else None,
@@ -125,6 +126,7 @@ def _drift(drift: raw.RawDrift) -> DriftPolicy:
         label_time=drift.label_time,
         slices=tuple(drift.slices),
         decision=drift.decision,
+        importance=drift.importance,
         min_rows=drift.min_rows,
         alpha=drift.alpha,
         thresholds=dict(drift.thresholds),
