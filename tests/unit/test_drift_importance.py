@@ -11,8 +11,12 @@ from trackside.errors import DataError
 
 
 @pytest.mark.parametrize(
-    "text", ['{"hour": 3, "carrier": -0.5}', '[{"feature": "hour", "importance": 3}, {"feature": "carrier", "importance": -0.5}]']
-)  # fmt: skip
+    "text",
+    [
+        '{"hour": 3, "carrier": -0.5}',
+        '[{"feature": "hour", "importance": 3}, {"feature": "carrier", "importance": -0.5}]',
+    ],
+)
 def test_what_a_run_wrote_is_read(tmp_path: Path, text: str) -> None:
     (tmp_path / "importance.json").write_text(text)
     assert read_importance(tmp_path / "importance.json") == {"hour": 3.0, "carrier": -0.5}

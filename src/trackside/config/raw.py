@@ -93,6 +93,9 @@ class RawDrift(Raw, frozen=True, kw_only=True):
     ] = ""
     label_time: Annotated[str, Meta(description="Column of `labels` with the time at which a label was known.")] = ""
     slices: Annotated[list[str], Meta(description="Columns by whose values the metric is judged group by group.")] = []
+    segments: Annotated[
+        list[str], Meta(description="Columns of categories by whose levels all others are compared once more.")
+    ] = []
     decision: Annotated[
         float, Meta(gt=0, lt=1, description="Score from which a row counts as positive (accuracy, F1 and the like).")
     ] = 0.5
@@ -105,7 +108,7 @@ class RawDrift(Raw, frozen=True, kw_only=True):
     thresholds: Annotated[
         dict[str, float],
         Meta(
-            description="Least effect that matters, by column (D for numbers, w for categories), `column:test` or metric."
+            description="Least effect that matters, by column (D of numbers, w of categories), `column:test` or metric."
         ),
     ] = {}
     notify: Annotated[
