@@ -87,6 +87,7 @@ class DriftPolicy:
     time: str = ""
     label_time: str = ""
     slices: tuple[str, ...] = ()
+    segments: tuple[str, ...] = ()
     decision: float = 0.5
     importance: str = ""
     min_rows: int = 100

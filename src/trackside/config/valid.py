@@ -125,6 +125,7 @@ def _drift(drift: raw.RawDrift) -> DriftPolicy:
         time=drift.time,
         label_time=drift.label_time,
         slices=tuple(drift.slices),
+        segments=tuple(drift.segments),
         decision=drift.decision,
         importance=drift.importance,
         min_rows=drift.min_rows,
