@@ -122,8 +122,8 @@ def named_as(levels: Levels, known: Container[str]) -> Levels:
 def entropy(levels: Levels) -> tuple[float, float]:
     """Least and greatest Shannon entropy in nats that the levels' shares can have; equal where nothing was given up.
 
-    Entropy falls as rows gather (it is Schur-concave): least where the rows that are not named fill up the most
-    frequent levels to `bound` each, greatest where they are levels of their own, as even as can be.
+    Entropy falls as rows gather (it is Schur-concave): least where the rows that are not counted to a level fill up
+    the most frequent ones to `bound` each, greatest where they go to the rarest, and to levels of their own.
     """
     total = levels.count
     if not total:
@@ -133,15 +133,25 @@ def entropy(levels: Levels) -> tuple[float, float]:
         value = _entropy(counts, total)
         return value, value
     bound = max(1, min(levels.bound, levels.rest))
-    given = np.clip(levels.rest - bound * np.arange(counts.size), 0, bound)
+    filled = np.minimum(np.arange(counts.size), levels.rest // bound + 1)
+    given = np.clip(levels.rest - bound * filled, 0, bound)
     left = levels.rest - int(given.sum())
     low = _entropy(counts + given, total) + left // bound * _term(bound, total) + _term(left % bound, total)
     others = levels.rest
-    if not levels.distinct_error and levels.distinct > counts.size:
-        others = min(others, levels.distinct - counts.size)
-    size, more = divmod(levels.rest, others)
-    high = _entropy(counts, total) + more * _term(size + 1, total) + (others - more) * _term(size, total)
+    if not levels.distinct_error:
+        others = min(others, max(levels.distinct - counts.size, int(not counts.size)))
+    high = _filled(counts[::-1], levels.rest, others, total)
     return min(low, high), max(low, high)
+
+
+def _filled(counts: Counts, rest: int, others: int, total: int) -> float:
+    """Entropy where `rest` rows are poured over rising counts and `others` empty levels, up to one height."""
+    sizes = others + np.arange(counts.size + 1)
+    sums = rest + np.concatenate(([0], np.cumsum(counts)))
+    heights = np.where(sizes > 0, sums / np.maximum(sizes, 1), np.inf)
+    under = int(np.argmax(heights <= np.append(counts, np.inf)))
+    height = float(heights[under])
+    return int(sizes[under]) * _term(height, total) + _entropy(counts[under:], total)
 
 
 def _entropy(counts: Counts, total: int) -> float:
@@ -149,7 +159,7 @@ def _entropy(counts: Counts, total: int) -> float:
     return float(-(shares * np.log(shares)).sum()) + 0.0
 
 
-def _term(count: int, total: int) -> float:
+def _term(count: float, total: int) -> float:
     return -count / total * math.log(count / total) if count else 0.0
 
 
