@@ -25,12 +25,14 @@ class Moments:
     count: int = 0
     mean: float = 0.0
     squares: float = 0.0
+    low: float = math.inf
+    high: float = -math.inf
 
 
 def moments_of(values: npt.NDArray[np.float64]) -> Moments:
     """Of finite values, shape (n,), whatever their size."""
     chunks = (values[first : first + _CHUNK] for first in range(0, len(values), _CHUNK))
-    return together(_of_chunk(chunk) for chunk in chunks)
+    return together(of_chunk(chunk) for chunk in chunks)
 
 
 def together(parts: Iterable[Moments]) -> Moments:
@@ -39,25 +41,27 @@ def together(parts: Iterable[Moments]) -> Moments:
     if len(filled) <= 1:
         return filled[0] if filled else Moments()
     count = sum(part.count for part in filled)
+    low, high = min(part.low for part in filled), max(part.high for part in filled)
     # Halves, and weights that sum to one: no sum leaves the doubles.
     half = math.fsum(part.mean / 2 * (part.count / count) for part in filled)
-    least, most = min(part.mean for part in filled), max(part.mean for part in filled)
-    mean = min(max(half, least / 2), most / 2) * 2
+    mean = min(max(half, low / 2), high / 2) * 2
     squares = 0.0
     for part in filled:
         apart = part.mean - mean
         squares += part.squares + apart * apart * part.count
-    return Moments(count=count, mean=mean, squares=squares)
+    return Moments(count=count, mean=mean, squares=squares, low=low, high=high)
 
 
-def _of_chunk(values: npt.NDArray[np.float64]) -> Moments:
-    least, most = float(values.min()), float(values.max())
-    if max(-least, most) < _LARGE:
+def of_chunk(values: npt.NDArray[np.float64]) -> Moments:
+    """Of at least one finite value, all at once: quick where they fit into the cache."""
+    # + 0.0: -0.0 is 0.0
+    low, high = float(values.min()) + 0.0, float(values.max()) + 0.0
+    if max(-low, high) < _LARGE:
         mean = float(values.sum()) / len(values)
     else:
         mean = float((values * _SMALLER).sum()) / len(values) / _SMALLER
-    mean = min(max(mean, least), most)
+    mean = min(max(mean, low), high)
     with np.errstate(over="ignore"):
         apart = values - mean
         np.multiply(apart, apart, out=apart)
-        return Moments(count=len(values), mean=mean, squares=float(apart.sum()))
+        return Moments(count=len(values), mean=mean, squares=float(apart.sum()), low=low, high=high)

@@ -8,37 +8,44 @@ lost.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
-from trackside.sketch.moments import Moments, moments_of, together
+from trackside.sketch.cells import (
+    BITS,
+    CELLS,
+    Cells,
+    Counts,
+    Floats,
+    Keys,
+    bounds_of,
+    cells_of_sorted,
+    keys_of,
+    united,
+    values_of,
+)
+from trackside.sketch.layouts import CHUNK, Layout, layout_of
+from trackside.sketch.moments import Moments, moments_of, of_chunk, together
 
-Floats = npt.NDArray[np.float64]
-Keys = npt.NDArray[np.uint64]
-Counts = npt.NDArray[np.int64]
+__all__ = (
+    "BITS",
+    "CELLS",
+    "Counts",
+    "Floats",
+    "Keys",
+    "NumberCounter",
+    "Numbers",
+    "keys_of",
+    "merged",
+    "values_of",
+)
 
-CELLS = 8192
-"""Occupied cells at most: of a normal column none holds more than 0.2 % of the values."""
-BITS = 64
-
-_SIGN = np.uint64(1 << 63)
-_ONE = np.uint64(1)
-_CHUNK = 1 << 16
-"""Values looked at together: they and what is made of them stay in the processor's cache."""
-_SAMPLE = 1 << 16
-
-
-def keys_of(values: Floats) -> Keys:
-    """Keys that sort as the values do, shape (n,); -0.0 is 0.0. The values are finite."""
-    bits = (values + 0.0).view(np.uint64)
-    return np.where(bits & _SIGN, ~bits, bits | _SIGN)
-
-
-def values_of(keys: Keys) -> Floats:
-    """The values that have these keys: the inverse of `keys_of`."""
-    return np.where(keys & _SIGN, keys & ~_SIGN, ~keys).view(np.float64)
+_UNKNOWN = 1 << 14
+"""Values of unknown cells that wait before they are sorted."""
+_PARTS = 256
+"""Moments of chunks that wait before they are put together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,27 +65,7 @@ class Numbers:
     @classmethod
     def of_sorted(cls, values: Floats) -> Numbers:
         """Of rising finite values, shape (n,)."""
-        if not len(values):
-            return cls()
-        # The depth of some of the values is no less than that of all, and most often the same.
-        every = -(-len(values) // _SAMPLE)
-        sample = keys_of(values[::every])
-        depth = _fitting(sample[_starts(sample)], BITS)
-        starts = _cell_starts(values, depth)
-        keys = _shifted(keys_of(values[starts]), BITS - depth)
-        counts = np.diff(starts, append=len(values))
-        moments = moments_of(values)
-        # + 0.0: -0.0 is 0.0 at the ends too
-        whole = cls(
-            depth=depth,
-            keys=keys,
-            counts=counts,
-            low=float(values[0]) + 0.0,
-            high=float(values[-1]) + 0.0,
-            mean=moments.mean,
-            squares=moments.squares,
-        )
-        return whole.at(_fitting(keys, depth))
+        return _sketch(cells_of_sorted(values), [moments_of(values)])
 
     @property
     def count(self) -> int:
@@ -105,20 +92,22 @@ class Numbers:
     @property
     def lower(self) -> Floats:
         """The least value that each cell can hold, shape (k,), within `low` and `high`."""
-        return self._within(_widened(self.keys, BITS - self.depth))
+        return bounds_of(self.cells, self.low, self.high)[0]
 
     @property
     def upper(self) -> Floats:
         """The greatest value that each cell can hold, shape (k,), within `low` and `high`."""
-        rest = np.uint64((1 << (BITS - self.depth)) - 1)
-        return self._within(_widened(self.keys, BITS - self.depth) | rest)
+        return bounds_of(self.cells, self.low, self.high)[1]
 
-    def _within(self, keys: Keys) -> Floats:
-        if not len(keys):
-            return np.zeros(0)
-        # As keys: the outer cells reach into what is no number. No value has the key of -0.0.
-        least, most = keys_of(np.array([self.low, self.high]))
-        return values_of(np.clip(keys - (keys == _SIGN - _ONE), least, most))
+    @property
+    def cells(self) -> Cells:
+        """What merges without rounding."""
+        return Cells(depth=self.depth, keys=self.keys, counts=self.counts)
+
+    @property
+    def moments(self) -> Moments:
+        """What merges with rounding, and the ends."""
+        return Moments(count=self.count, mean=self.mean, squares=self.squares, low=self.low, high=self.high)
 
     def cumulative(self) -> Counts:
         """How many values lie in each cell or below it, shape (k,)."""
@@ -144,102 +133,87 @@ class Numbers:
 
     def at(self, depth: int) -> Numbers:
         """The same values in cells of fewer bits. Raises ValueError for a depth below 0 or above this sketch's."""
-        if not 0 <= depth <= self.depth:
-            raise ValueError(f"depth {depth} is not within 0 to {self.depth}")
-        if depth == self.depth or not len(self.keys):
-            return self
-        keys, counts = _grouped(_shifted(self.keys, self.depth - depth), self.counts)
-        return replace(self, depth=depth, keys=keys, counts=counts)
+        return _sketch(self.cells.at(depth), [self.moments])
 
 
 def merged(*parts: Numbers) -> Numbers:
     """The sketch of all values of the parts: equal, but for the moments' last digits, for every split and order."""
-    filled = [part for part in parts if len(part.keys)]
-    if len(filled) <= 1:
-        return filled[0] if filled else Numbers()
-    depth = min(part.depth for part in filled)
-    levelled = [part.at(depth) for part in filled]
-    keys = np.concatenate([part.keys for part in levelled])
-    counts = np.concatenate([part.counts for part in levelled])
-    order = np.argsort(keys, kind="stable")
-    keys, counts = _grouped(keys[order], counts[order])
-    moments = together([Moments(count=p.count, mean=p.mean, squares=p.squares) for p in filled])
-    low, high = min(part.low for part in filled), max(part.high for part in filled)
-    whole = Numbers(
-        depth=depth,
-        keys=keys,
-        counts=counts,
-        low=low,
-        high=high,
-        mean=min(max(moments.mean, low), high),
+    return _sketch(united([part.cells for part in parts]), [part.moments for part in parts])
+
+
+def _sketch(cells: Cells, parts: Iterable[Moments]) -> Numbers:
+    moments = together(parts)
+    return Numbers(
+        depth=cells.depth,
+        keys=cells.keys,
+        counts=cells.counts,
+        low=moments.low,
+        high=moments.high,
+        mean=moments.mean,
         squares=moments.squares,
     )
-    return whole.at(_fitting(keys, depth))
 
 
 class NumberCounter:
     """Counts batches of finite values, in memory that does not grow with them."""
 
     def __init__(self) -> None:
-        self._whole = Numbers()
-        self._waiting: list[Floats] = []
+        self._waiting = np.empty(0)
         self._size = 0
+        self._unknown: list[Floats] = []
+        self._layout: Layout | None = None
+        self._cells = Cells()
+        self._moments: list[Moments] = []
+        self._counted = 0
+        self._next_look = 0
 
     def add(self, values: Floats) -> None:
         """Count these values, shape (n,): finite, any order."""
-        if not len(values):
-            return
-        self._waiting.append(np.array(values))
-        self._size += len(values)
-        if self._size >= _CHUNK:
-            self._flush()
+        if not len(self._waiting) and len(values):
+            self._waiting = np.empty(CHUNK)
+        first = 0
+        while first < len(values):
+            piece = values[first : first + CHUNK - self._size]
+            # A copy in which -0.0 is 0.0.
+            np.add(piece, 0.0, out=self._waiting[self._size : self._size + len(piece)])
+            self._size += len(piece)
+            first += len(piece)
+            if self._size == CHUNK:
+                self._count()
 
     def done(self) -> Numbers:
         """The sketch of all values so far."""
-        self._flush()
-        return self._whole
+        self._count()
+        if self._unknown or self._layout is not None:
+            self._learn()
+        return _sketch(self._cells, self._moments)
 
-    def _flush(self) -> None:
-        if self._waiting:
-            self._whole = merged(self._whole, Numbers.of_sorted(np.sort(np.concatenate(self._waiting))))
-            self._waiting, self._size = [], 0
+    def _count(self) -> None:
+        values = self._waiting[: self._size]
+        if not len(values):
+            return
+        self._size = 0
+        self._moments.append(of_chunk(values))
+        if len(self._moments) >= _PARTS:
+            self._moments = [together(self._moments)]
+        unknown = values.copy() if self._layout is None else self._layout.count(values)
+        if len(unknown):
+            self._unknown.append(unknown)
+        self._counted += len(values)
+        if sum(map(len, self._unknown)) >= _UNKNOWN or self._counted >= self._next_look:
+            self._learn()
 
-
-def _starts(keys: Keys) -> npt.NDArray[np.intp]:
-    """Where runs of equal keys start, for at least one key."""
-    return np.concatenate([[0], np.flatnonzero(keys[1:] != keys[:-1]) + 1])
-
-
-def _cell_starts(values: Floats, depth: int) -> npt.NDArray[np.intp]:
-    """Where the cells of at least one rising value start."""
-    spare = np.uint64(BITS - depth)
-    found: list[npt.NDArray[np.intp]] = [np.zeros(1, dtype=np.intp)]
-    for first in range(0, len(values) if depth else 0, _CHUNK):
-        # The unsorted bits tell cells apart as the keys do.
-        bits = (values[first : first + _CHUNK + 1] + 0.0).view(np.uint64) >> spare
-        found.append(np.flatnonzero(bits[1:] != bits[:-1]) + (first + 1))
-    return np.concatenate(found)
-
-
-def _shifted(keys: Keys, bits: int) -> Keys:
-    return keys >> np.uint64(bits) if bits < BITS else np.zeros_like(keys)
-
-
-def _widened(keys: Keys, bits: int) -> Keys:
-    return keys << np.uint64(bits) if bits < BITS else np.zeros_like(keys)
-
-
-def _grouped(keys: Keys, counts: Counts) -> tuple[Keys, Counts]:
-    """Rising keys once each, with the sums of their counts."""
-    starts = _starts(keys)
-    return keys[starts], np.add.reduceat(counts, starts)
-
-
-def _fitting(keys: Keys, depth: int) -> int:
-    """The greatest depth at which different, rising keys of `depth` bits fall into at most `CELLS` cells."""
-    if len(keys) <= CELLS:
-        return depth
-    # Neighbours share a cell of d bits where they differ in none of the first d. CELLS - 1 borders may remain.
-    differing = keys[1:] ^ keys[:-1]
-    greatest_lost = np.partition(differing, len(differing) - CELLS)[len(differing) - CELLS]
-    return depth - int(greatest_lost).bit_length()
+    def _learn(self) -> None:
+        """Make the cells of values seen so far known, in a layout of the depth that they have."""
+        before = self._cells
+        parts = [before]
+        if self._layout is not None:
+            parts.append(self._layout.taken())
+        if self._unknown:
+            parts.append(cells_of_sorted(np.sort(np.concatenate(self._unknown))))
+            self._unknown = []
+        self._cells = united(parts)
+        if self._layout is None or (before.depth, len(before.keys)) != (self._cells.depth, len(self._cells.keys)):
+            self._layout = layout_of(self._cells)
+        # The depth of more values is less: with fewer counters, more of them stay in the cache.
+        self._next_look = 4 * self._counted
