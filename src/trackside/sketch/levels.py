@@ -206,7 +206,7 @@ class LevelCounter:
 
     def add_counts(self, values: Any, counts: Counts) -> None:
         """Count binary values without nulls so many times each."""
-        self._add(values, counts)
+        self._add(*_grouped(values, counts))
 
     def done(self) -> Levels:
         self._flush()
