@@ -78,6 +78,7 @@ REASONS: dict[str, str] = {
     "model_missing": "The run recorded no model file.",
     "model_unchanged": "The newest version has the same model already.",
     "model_unknown": "trackside.yaml of the default branch has no such model.",
+    "model_unsafe": "The model file could run code when it is loaded.",
     "no_drift": "The newest check found no drift.",
     "no_previous_version": "No version held the stage before, so there is none to give it back to.",
     "not_a_pull": "The command is for pull requests.",

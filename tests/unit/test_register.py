@@ -329,7 +329,7 @@ def test_other_bytes_than_the_run_recorded_are_not_released(place: Trained) -> N
 
 
 def lost_and_found(place: Trained, content: bytes | None, code: str) -> None:
-    """The release waits as a draft until the remote holds what was trained."""
+    """Nothing is begun until the remote holds what was trained."""
     commit = place.start()
     md5 = place.trained(commit).artifacts[0].dvc_digest.removeprefix("md5:")
     stored = place.remote / "files/md5" / md5[:2] / md5[2:]
@@ -339,10 +339,25 @@ def lost_and_found(place: Trained, content: bytes | None, code: str) -> None:
     with pytest.raises(TracksideError) as caught:
         place.register(place.pushed(commit))
     assert caught.value.reason_code == code
-    assert [one["draft"] for one in place.releases()] == [True]
+    assert (place.releases(), place.tags()) == ([], [])
     stored.write_bytes(b"weights")
     assert place.register(place.pushed(commit)).values["released"][0]["version"] == "1.0.0"
     assert [one["draft"] for one in place.releases()] == [False]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_model_that_could_run_code_gets_no_version_unless_its_names_are_trusted(place: Trained) -> None:
+    harm = b"cflights.features\nEncoder\n)R."
+    at = place.start()
+    place.trained(at, harm)
+    with pytest.raises(Refused, match="could run code") as caught:
+        place.register(place.pushed(at))
+    assert caught.value.reason_code == "model_unsafe"
+    assert (place.releases(), place.tags()) == ([], [])
+    policy = (place.sandbox.hub.bare(place.repo).file("main", "trackside.yaml") or b"").decode()
+    trusting = policy.replace("    path:", "    trusted-imports: [flights.features.Encoder]\n    path:", 1)
+    commit = place.push({"trackside.yaml": trusting.encode()})
+    assert place.register(place.pushed(commit)).values["released"][0]["version"] == "1.0.0"
 
 
 @pytest.mark.usefixtures("quick")

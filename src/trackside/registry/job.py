@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from trackside.registry.card import card
 from trackside.registry.decide import Wish, bump_of, model_of
 from trackside.registry.files import RunFiles
 from trackside.registry.follow import THEN, TRAINED
+from trackside.registry.gate import require
 from trackside.registry.notes import Facts, notes
 from trackside.registry.package import LIMIT, Package
 from trackside.registry.read import of_path, parsed
@@ -148,6 +150,7 @@ class _Registration:
         self.codes: list[str] = []
         self.dispatched: list[str] = []
         self.errors: list[TracksideError] = []
+        self.models: dict[str, Path] = {}
 
     def run(self) -> Result:
         self.ports.fetch([self.asked.commit])
@@ -252,9 +255,36 @@ class _Registration:
             forge=self.forge,
             branch=self.config.data_branch,
             read_again=lambda: self._known(model.name),
+            inspect=lambda: self._inspect(model, run),
             pack=pack,
             server=self.job.server,
             say=self.job.context.say,
+        )
+
+    def _inspect(self, model: Model, run: Run) -> None:
+        """Nobody can be sure of a model that runs code when it is loaded: it gets no version. Raises Refused."""
+        path = self._model_file(run, self._files(run, self.tree))
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                require(file, model.trusted_imports)
+
+    def _model_file(self, run: Run, files: RunFiles) -> Path:
+        """The run's model, fetched once."""
+        if run.id not in self.models:
+            self.models[run.id] = files.artifact(run, model_of(run).path)
+        return self.models[run.id]
+
+    @cached_property
+    def _dvc_config(self) -> str:
+        return (self.forge.file(".dvc/config", self.tip) or b"").decode("utf-8", "replace")
+
+    def _files(self, run: Run, tree: GitTree) -> RunFiles:
+        return RunFiles(
+            dvc_config=self._dvc_config,
+            folder=Path(tempfile.mkdtemp(prefix="run-", dir=self.ports.workdir)),
+            processes=self.ports.processes,
+            credentials=self.job.credentials,
+            tree=tree,
         )
 
     def _pack(self, release: Release, known: Known, model: Model, run: Run) -> tuple[Package, str]:
@@ -275,16 +305,10 @@ class _Registration:
             before_run=self.ports.store.run(model.name, before.run) if before else None,
         )
         folder = Path(tempfile.mkdtemp(prefix="release-", dir=self.ports.workdir))
-        files = RunFiles(
-            dvc_config=(self.forge.file(".dvc/config", self.tip) or b"").decode("utf-8", "replace"),
-            folder=folder / "run",
-            processes=self.ports.processes,
-            credentials=self.job.credentials,
-            tree=tree,
-        )
+        files = self._files(run, tree)
         package = Package(folder=folder, limit=self.job.limit)
         artifact = model_of(run)
-        package.add_model(files.artifact(run, artifact.path), artifact.path, artifact.digest)
+        package.add_model(self._model_file(run, files), artifact.path, artifact.digest)
         package.add("run", "run.json", dump(run))
         package.add("statement", "provenance.intoto.json", statement_of(run, self.job.server))
         if model.drift is not None:
@@ -314,10 +338,13 @@ class _Registration:
 
 def _profile(model: str, policy: DriftPolicy, run: Run, files: RunFiles) -> bytes:
     """What drift is measured against: the reference table of this very run."""
+    from trackside.drift.importance import with_importance
     from trackside.drift.profile import build
 
     path = policy.reference
     made = build(files.artifact(run, path), policy, model)
+    if policy.importance:
+        made = with_importance(made, files.artifact(run, policy.importance))
     digests = {one.path: one.digest for one in run.dependencies} | {one.path: one.digest for one in run.artifacts}
     return dump(msgspec.structs.replace(made, source=path, digest=digests.get(path, "")))
 

@@ -56,13 +56,15 @@ class Known:
 class Registrar:
     """Makes releases.
 
-    `read_again` reads the registry anew. `pack` puts the files and texts of a version together: called once the version
-    is certain, and again by every attempt. `branch` is the data branch, `server` GitHub's address.
+    `read_again` reads the registry anew. `inspect` raises for a model that must not be released; it is called before
+    anything is written. `pack` puts the files and texts of a version together: called once the version is certain, and
+    again by every attempt. `branch` is the data branch, `server` GitHub's address.
     """
 
     forge: Forge
     branch: str
     read_again: Callable[[], Known]
+    inspect: Callable[[], None]
     pack: Callable[[Release, Known], tuple[Package, str]]
     server: str
     say: Callable[[str], None]
@@ -76,6 +78,7 @@ class Registrar:
         Raises:
             ForgeError: GitHub failed, or `ROUNDS` versions in a row were taken by others.
             DataError, ToolError: the model cannot be had as it was recorded.
+            Refused: it could run code when it is loaded.
         """
         lost: set[Version] = set()
         for attempt in range(ROUNDS):
@@ -88,6 +91,7 @@ class Registrar:
                 newer = self._newer(release, known)
                 if newer is not None:
                     return Decision(kind="superseded", release=newer)
+                self.inspect()
                 release = msgspec.structs.replace(
                     release, statement_digest=_digest(statement_of(wish.run, self.server))
                 )
