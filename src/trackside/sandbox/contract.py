@@ -31,6 +31,7 @@ _NO_LABEL = "/repos/{owner}/{repo}/releases/{release_id}/assets"
 class Asked:
     """A request as openapi-core reads it."""
 
+    template: str
     method: str
     path: str
     parameters: Any
@@ -52,6 +53,9 @@ class Answered:
 class Contract:
     """The description of github.com's REST API and webhooks."""
 
+    def __init__(self) -> None:
+        self._judges: dict[str, Any] = {}
+
     @cached_property
     def description(self) -> Doc:
         packed = (files("trackside.sandbox") / "data" / "api.github.com.json.gz").read_bytes()
@@ -64,13 +68,16 @@ class Contract:
         schemas["release-asset"]["properties"]["state"]["enum"].append("starter")
         return loaded
 
-    @cached_property
-    def _judge(self) -> Any:
+    def _judge(self, template: str) -> Any:
+        """A judge of one path: among all of them, the search for a request's path would take longer than the rest."""
         from openapi_core import Config, OpenAPI
 
-        # Judging the description itself takes a minute and is its publisher's affair.
-        unjudged: Any = None
-        return OpenAPI.from_dict(self.description, config=Config(spec_validator_cls=unjudged))
+        if template not in self._judges:
+            # Judging the description itself takes a minute and is its publisher's affair.
+            unjudged: Any = None
+            alone = self.description | {"paths": {template: self.description["paths"][template]}}
+            self._judges[template] = OpenAPI.from_dict(alone, config=Config(spec_validator_cls=unjudged))
+        return self._judges[template]
 
     def operation(self, template: str, method: str) -> Doc:
         """The operation object. Raises KeyError for an operation that GitHub does not have."""
@@ -102,6 +109,7 @@ class Contract:
         if template == _NO_LABEL:
             query = {name: value for name, value in query.items() if name != "label" or value}
         return Asked(
+            template=template,
             method=method.lower(),
             path=path,
             parameters=RequestParameters(
@@ -111,18 +119,21 @@ class Contract:
             content_type=content_type,
         )
 
-    def request_errors(self, template: str, asked: Asked) -> list[str]:
+    def request_errors(self, asked: Asked) -> list[str]:
         """What is wrong with a request: unknown or mistyped query parameters, a body off its schema."""
-        unknown = sorted(set(asked.parameters.query) - self.query_names(template, asked.method))
+        unknown = sorted(set(asked.parameters.query) - self.query_names(asked.template, asked.method))
         wrong = [f"query parameter {name!r} is not known" for name in unknown]
-        return wrong + _told(self._judge.iter_request_errors(asked))
+        return wrong + _told(self._judge(asked.template).iter_request_errors(asked))
 
     def response_errors(
         self, asked: Asked, status: int, data: bytes, content_type: str = "application/json"
     ) -> list[str]:
         """What is wrong with an answer: a status that the operation does not list, a body off its schema."""
         answered = Answered(status_code=status, data=data or None, content_type=content_type)
-        return _told(self._judge.iter_response_errors(asked, answered), quiet=status in _ANYWHERE or status >= 500)
+        return _told(
+            self._judge(asked.template).iter_response_errors(asked, answered),
+            quiet=status in _ANYWHERE or status >= 500,
+        )
 
     def payload_errors(self, event: str, payload: Doc) -> list[str]:
         """What is wrong with a webhook payload; an event or action that GitHub does not have is wrong too."""
@@ -132,7 +143,7 @@ class Contract:
         if template not in self.description["paths"]:
             return [f"there is no webhook {name}"]
         asked = self.request(template, "POST", {}, {}, json.dumps(payload).encode())
-        return _told(self._judge.iter_request_errors(asked))
+        return _told(self._judge(asked.template).iter_request_errors(asked))
 
 
 @lru_cache(maxsize=1)

@@ -126,7 +126,7 @@ class Desk:
         uploads = row.prefix == "uploads"
         raw, kind = (b"", "application/octet-stream") if uploads else (sent.raw, "application/json")
         asked = contract().request(row.template, row.method, sent.params, sent.query, raw, kind)
-        wrong = contract().request_errors(row.template, asked)
+        wrong = contract().request_errors(asked)
         if wrong and self.strict:
             self._violated(row, wrong)
             raise Problem(500, "The request violates GitHub's description: " + "; ".join(wrong[:5]))
