@@ -53,8 +53,23 @@ def by_level(one: Sketch) -> tuple[Mapping[str, int], int]:
     return one.levels.counts, one.levels.rest
 
 
+_last: list[tuple[Sketch, Sketch, Counts | None]] = []
+
+
 def counts(before: Sketch, now: Sketch) -> Counts | None:
-    """Both sides by level; None where either has no values. Rare levels published by digest are known again."""
+    """Both sides by level; None where either has no values. Rare levels published by digest are known again.
+
+    All tests of a column ask for the same counts, one after the other, so the last ones are kept.
+    """
+    for one, two, made in _last[-1:]:
+        if one is before and two is now:
+            return made
+    made = _counts(before, now)
+    _last[:] = [(before, now, made)]
+    return made
+
+
+def _counts(before: Sketch, now: Sketch) -> Counts | None:
     known, rest = by_level(before)
     hidden = now.levels is not None and any(name.startswith("~") for name in known)
     seen, unnamed = by_level(replace(now, levels=named_as(now.levels, known)) if hidden and now.levels else now)
@@ -91,7 +106,7 @@ def unseen(before: Counts) -> tuple[float, float]:
     pairs = float((before.before == 2).sum())
     share = singles / n
     variance = (share * (1 - share) + 2 * pairs / n) / n
-    return share, min(n, share * (1 - share) / variance) if variance > 0 and share < 1 else n
+    return share, min(n, share * (1 - share) / variance) if 0 < share < 1 else n
 
 
 def new_levels(before: Sketch, now: Sketch, level: float, exact: Exact | None) -> Found | None:
