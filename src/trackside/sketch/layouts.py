@@ -117,32 +117,36 @@ class Slots:
         self._depth = depth
         bits = (len(cells) << _SPARSE).bit_length()
         self._shift = np.uint64(BITS - bits)
+        # By rising counts: of those that share a slot the last stays.
         rising = cells[np.argsort(counts, kind="stable")]
         hashes = [np.uint64(multiplier) for multiplier in _MULTIPLIERS]
         self._multiplier = max(hashes, key=lambda by: len(np.unique((rising * by) >> self._shift)))
-        self._held = np.full(1 << bits, _NOWHERE)
-        self._held[(rising * self._multiplier) >> self._shift] = rising
-        self._counts = np.zeros(1 << bits, dtype=np.int64)
+        # An empty slot leads to the last place, where no cell is.
+        self._places = np.full(1 << bits, len(cells), dtype=np.int64)
+        self._places[(rising * self._multiplier) >> self._shift] = np.arange(len(cells))
+        self._held = np.append(rising, _NOWHERE)
+        self._counts = np.zeros(len(self._held), dtype=np.int64)
 
     def count(self, values: Floats) -> Floats:
         n = len(values)
-        cells, held, slots = _scratch.cells[:n], _scratch.other[:n], _scratch.places[:n]
+        cells, other, places = _scratch.cells[:n], _scratch.other[:n], _scratch.places[:n]
         np.right_shift(values.view(np.uint64), np.uint64(BITS - self._depth), out=cells)
-        np.multiply(cells, self._multiplier, out=slots.view(np.uint64))
-        np.right_shift(slots.view(np.uint64), self._shift, out=slots.view(np.uint64))
-        np.take(self._held, slots, out=held, mode="clip")
-        self._counts += np.bincount(slots, minlength=len(self._counts))
-        unknown: npt.NDArray[np.bool_] = held != cells
+        np.multiply(cells, self._multiplier, out=other)
+        np.right_shift(other, self._shift, out=other)
+        np.take(self._places, other.view(np.int64), out=places, mode="clip")
+        np.take(self._held, places, out=other, mode="clip")
+        self._counts += np.bincount(places, minlength=len(self._counts))
+        unknown: npt.NDArray[np.bool_] = other != cells
         if not unknown.any():
             return values[:0]
-        self._counts -= np.bincount(slots[unknown], minlength=len(self._counts))
+        self._counts -= np.bincount(places[unknown], minlength=len(self._counts))
         return values[unknown]
 
     def taken(self) -> Cells:
-        slots = np.flatnonzero(self._counts)
-        counts = self._counts[slots]
+        places = np.flatnonzero(self._counts)
+        counts = self._counts[places]
         self._counts[:] = 0
-        return _rising(self._held[slots], counts, self._depth)
+        return _rising(self._held[places], counts, self._depth)
 
 
 def _unsorted(known: Cells) -> Keys:

@@ -135,6 +135,12 @@ class Numbers:
         """The same values in cells of fewer bits. Raises ValueError for a depth below 0 or above this sketch's."""
         return _sketch(self.cells.at(depth), [self.moments])
 
+    def within(self, cells: int) -> Numbers:
+        """The same values at the greatest depth at which no more than `cells` are occupied, which is at least 1: a pure
+        function of the values, as this sketch is.
+        """
+        return _sketch(self.cells.within(cells), [self.moments])
+
 
 def merged(*parts: Numbers) -> Numbers:
     """The sketch of all values of the parts: equal, but for the moments' last digits, for every split and order."""
