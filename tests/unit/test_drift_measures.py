@@ -15,7 +15,6 @@ from scipy import stats
 from trackside.documents.profile import Column
 from trackside.drift import measures
 from trackside.drift.columns import BINS, Observed, edges_of
-from trackside.drift.performance import Pairs, auc, measured
 
 LEVEL = 0.95
 
@@ -209,52 +208,3 @@ def test_shares_are_those_of_newcombe_and_wilson() -> None:
 def test_q_values_are_those_of_scipy(p_values: list[float]) -> None:
     made = measures.benjamini_hochberg(p_values)
     assert made == pytest.approx(list(stats.false_discovery_control(p_values)) if p_values else [], abs=1e-12)
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 20)), min_size=30, max_size=200))
-def test_auc_is_the_mann_whitney_statistic(rows: list[tuple[bool, int]]) -> None:
-    truth = np.array([float(one) for one, _ in rows])
-    scores = np.array([float(two) for _, two in rows])
-    ones, zeros = scores[truth == 1], scores[truth == 0]
-    if min(ones.size, zeros.size) < 2:
-        return
-    statistic = stats.mannwhitneyu(ones, zeros).statistic
-    assert auc(truth, scores).value == pytest.approx(statistic / (ones.size * zeros.size))
-
-
-def test_standard_errors_are_those_of_many_samples() -> None:
-    """The spread of each metric over 400 samples against the mean of its standard errors."""
-    rng = np.random.default_rng(6)
-    values: dict[str, list[float]] = {}
-    errors: dict[str, list[float]] = {}
-    for _ in range(400):
-        normal = rng.normal(size=600)
-        score = 1 / (1 + np.exp(1 - normal))
-        truth = (rng.random(600) < score).astype(float)
-        found = dict(measured(Pairs(labels=truth, scores=score)).metrics)
-        noise = normal * 3 + rng.normal(size=600)
-        found |= measured(Pairs(labels=noise, scores=normal * 3), positive="").metrics
-        for name, one in found.items():
-            values.setdefault(name, []).append(one.value)
-            errors.setdefault(name, []).append(one.error)
-    assert sorted(values) == ["brier", "log_loss", "mae", "rmse", "roc_auc"]
-    for name in values:
-        assert np.mean(errors[name]) == pytest.approx(np.std(values[name], ddof=1), rel=0.12), name
-
-
-@pytest.mark.parametrize(
-    ("labels", "names", "positive"),
-    [
-        ([0.0, 1.0] * 30, ["brier", "log_loss", "roc_auc"], "1"),
-        (["late", "in time"] * 30, ["brier", "log_loss", "roc_auc"], "late"),
-        ([1.0] * 60, ["brier", "log_loss"], "1"),
-        ([0.5, 2.5, 3.0] * 20, ["mae", "rmse"], ""),
-        (["a", "b", "c"] * 20, [], ""),
-    ],
-)
-def test_the_kind_of_label_decides(labels: list[Any], names: list[str], positive: str) -> None:
-    array = np.array(labels, dtype=object if isinstance(labels[0], str) else float)
-    found = measured(Pairs(labels=array, scores=np.linspace(0, 1, 60)))
-    assert (sorted(found.metrics), found.positive) == (names, positive)
-    assert bool(found.note) == (len(names) < 2 or labels == [1.0] * 60)

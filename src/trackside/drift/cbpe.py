@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from trackside.drift.columns import Floats
 from trackside.drift.performance import EPSILON, LEAST_OF_CLASS, Estimate
+from trackside.sketch.values import Floats
 
 FOLDS = 10
 BINS = 10

@@ -14,8 +14,8 @@ from datetime import date
 import numpy as np
 
 from trackside.documents.verdict import Course, Test, Verdict
-from trackside.drift.columns import Floats
 from trackside.drift.words import figure
+from trackside.sketch.values import Floats
 
 WEEKS = 8
 """Weeks back in which the same weekday is looked at."""

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trackside.drift.columns import Floats, kind_of, numbers, texts_of
+from trackside.drift.labels import Rows, read
 from trackside.drift.tables import Table
+from trackside.sketch.values import Floats
 
-KEPT = 2_000_000
-"""Labelled rows in memory at most; of more, every second one is kept, then every fourth."""
 EPSILON = 1e-15
 LEAST_OF_CLASS = 10
 """Rows of either class below which a ranking says nothing."""
@@ -53,36 +52,18 @@ class Measured:
 
 def pairs(table: Table, *, label: str, score: str) -> Pairs:
     """Rows with a label and a finite score. Raises DataError for files that cannot be read."""
-    labels: list[npt.NDArray[Any]] = []
-    scores: list[Floats] = []
-    size = 0
-    for batch in table.batches([label, score]):
-        if label not in batch or score not in batch:
-            continue
-        values, _ = numbers(batch[score])
-        kind = kind_of(batch[label].type)
-        text = kind == "category" and numbers(batch[label])[1] > 0
-        truth: npt.NDArray[Any] = _texts(batch[label]) if text else numbers(batch[label])[0]
-        there = np.isfinite(values) & (np.array([one is not None for one in truth]) if text else np.isfinite(truth))
-        labels.append(truth[there])
-        scores.append(values[there])
-        size += int(there.sum())
-        if size > KEPT:
-            labels, scores = [_joined(labels)[::2]], [np.concatenate(scores)[::2]]
-            size = int(scores[0].size)
-    return Pairs(labels=_joined(labels), scores=np.concatenate(scores) if scores else np.zeros(0))
+    return pairs_of(read(table, score=score, label=label))
 
 
-def _texts(array: Any) -> npt.NDArray[Any]:
-    return np.array(texts_of(array)[0].to_pylist(), dtype=object)
-
-
-def _joined(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    if any(one.dtype == object for one in parts):
-        parts = [
-            one if one.dtype == object else np.array([_name(value) for value in one], dtype=object) for one in parts
-        ]
-    return np.concatenate(parts) if parts else np.zeros(0)
+def pairs_of(rows: Rows) -> Pairs:
+    """Those of rows that have both."""
+    there = rows.labelled
+    labels: npt.NDArray[Any] = np.zeros(0)
+    if rows.classes is not None:
+        labels = np.array(rows.classes.names, dtype=object)[rows.classes.codes[there]]
+    elif rows.numbers is not None:
+        labels = rows.numbers[there]
+    return Pairs(labels=labels, scores=rows.scores[there])
 
 
 def _name(value: Any) -> str:
@@ -90,8 +71,9 @@ def _name(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float | np.floating) else str(value)
 
 
-def measured(found: Pairs, *, positive: str | None = None) -> Measured:
-    """The metrics of a model's scores: ROC AUC, Brier score and log loss for two classes, MAE and RMSE for values.
+def measured(found: Pairs, *, positive: str | None = None, decision: float = 0.5) -> Measured:
+    """The metrics of a model's scores: for two classes ROC AUC, Brier score, log loss, and accuracy, precision, recall
+    and F1 of calling positive what scores at least `decision`; MAE and RMSE for values.
 
     `positive` is the reference's: a label that means 1, or "" for values; None decides by the labels, where of two
     classes the larger one is positive.
@@ -114,7 +96,7 @@ def measured(found: Pairs, *, positive: str | None = None) -> Measured:
             positive = ""
     if positive:
         truth = np.array([name == positive for name in names])[codes].astype(np.float64)
-        return _binary(truth, found.scores, positive)
+        return _binary(truth, found.scores, positive, decision)
     if text:
         return Measured(rows=found.rows, note="labels are no numbers")
     return Measured(metrics=_values(found), rows=found.rows)
@@ -123,6 +105,15 @@ def measured(found: Pairs, *, positive: str | None = None) -> Measured:
 def _mean(losses: Floats) -> Estimate:
     spread = float(losses.std(ddof=1)) if losses.size > 1 else 0.0
     return Estimate(value=float(losses.mean()), error=spread / math.sqrt(losses.size))
+
+
+def _ratio(part: Floats, whole: Floats) -> Estimate:
+    """A ratio of two sums over rows, its error by the delta method; of nothing it is no number."""
+    total = float(whole.sum())
+    if not total:
+        return Estimate(value=math.nan, error=math.nan)
+    value = float(part.sum()) / total
+    return Estimate(value=value, error=math.sqrt(float(((part - value * whole) ** 2).sum())) / total)
 
 
 def _values(found: Pairs) -> dict[str, Estimate]:
@@ -135,7 +126,7 @@ def _values(found: Pairs) -> dict[str, Estimate]:
     }
 
 
-def _binary(truth: Floats, scores: Floats, positive: str) -> Measured:
+def _binary(truth: Floats, scores: Floats, positive: str, decision: float) -> Measured:
     made: dict[str, Estimate] = {}
     note = ""
     ones = int(truth.sum())
@@ -146,9 +137,17 @@ def _binary(truth: Floats, scores: Floats, positive: str) -> Measured:
     if float(scores.min()) >= 0.0 and float(scores.max()) <= 1.0:
         made["brier"] = _mean((scores - truth) ** 2)
         safe = np.clip(scores, EPSILON, 1 - EPSILON)
+        called = (scores >= decision).astype(np.float64)
+        ratios = {
+            "accuracy": _mean((called == truth).astype(np.float64)),
+            "precision": _ratio(called * truth, called),
+            "recall": _ratio(called * truth, truth),
+            "f1": _ratio(2 * called * truth, called + truth),
+        }
+        made |= {name: one for name, one in ratios.items() if math.isfinite(one.value)}
         made["log_loss"] = _mean(-(truth * np.log(safe) + (1 - truth) * np.log1p(-safe)))
     else:
-        note = (note + "; " if note else "") + "scores are not within 0..1: no Brier score, no log loss"
+        note = (note + "; " if note else "") + "scores are not within 0..1: only their ranking is judged"
     return Measured(metrics=made, rows=int(truth.size), positive=positive, note=note)
 
 
