@@ -6,6 +6,7 @@ import hashlib
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ SOURCE = Path(__file__).resolve().parents[1]
 TOOLS = SOURCE / "build" / "test-cache" / "runners"
 """Homes of the runners: kept between test runs, since actions/setup keys each environment by its lock's digest."""
 KEPT = ("PIP_", "UV_", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+MOST_CALLS, MOST_WRITES = 60, 20
+"""API calls that one attempt of a job may make."""
 LIMIT = 240.0
 """Seconds that the workflows of one step may take together."""
 
@@ -182,9 +185,15 @@ class Repo:
     # Waiting
 
     def settle(self) -> None:
-        """Wait until nothing moves; no exchange may have been off GitHub's description."""
+        """Wait until nothing moves; no exchange may have been off GitHub's description, no job have asked for much."""
         assert self.dispatcher.wait_idle(LIMIT), [one["display_title"] for one in self.runs() if not one["conclusion"]]
         assert not self.world.sandbox.violations, self.world.sandbox.violations[:5]
+        attempts = {one["id"]: one["attempt"] for one in self.runs()}
+        for (run, job), (calls, writes) in self.calls_by_job().items():
+            if run in attempts:
+                spent = f"job {job} of run {run}: {calls} API calls, {writes} of them writes"
+                assert calls <= MOST_CALLS * attempts[run], spent
+                assert writes <= MOST_WRITES * attempts[run], spent
 
     def until(self, what: Callable[[], Any], seconds: float = 60.0) -> Any:
         """Wait for a truth and return it."""
@@ -285,6 +294,12 @@ class Repo:
             shown.append([one[key] for key in ("id", "name", "status", "conclusion", "external_id", "details_url")])
             shown += [one["output"]["title"], *one["output"]["summary"].splitlines()]
         return shown
+
+    def calls_by_job(self) -> dict[tuple[int, str], tuple[int, int]]:
+        """API calls and writes among them, by run and job, all attempts together."""
+        made = Counter((one.run_id, one.job, one.method != "GET") for one in self.world.sandbox.calls)
+        jobs = {(run, job) for run, job, _ in made if run is not None}
+        return {(run, job): (made[run, job, False] + made[run, job, True], made[run, job, True]) for run, job in jobs}
 
     def calls(self, run: Mapping[str, Any], job: str) -> list[tuple[str, str, int]]:
         """API calls with the token of one job: method, path, status."""
