@@ -617,6 +617,22 @@ def test_parallel_first_writers_of_the_data_branch_lose_nothing(world: World) ->
     assert writers * each == 16
 
 
+@pytest.mark.parametrize(("fault", "moves"), [({"mode": "lost"}, 1), ({"status": 502}, 2), ({"mode": "drop"}, 2)])
+def test_a_move_without_an_answer_is_looked_for_and_sent_again_alone(
+    world: World, fault: dict[str, Any], moves: int
+) -> None:
+    with world.forge(clock=FastClock()) as forge:
+        for text in ("1", "2"):
+            before = len(world.sandbox.calls)
+            if text == "2":
+                world.sandbox.faults.add("PATCH", "/git/refs/", **fault)
+            operation = CommitFiles(branch="data", message=text, files={"a": text})
+            assert forge.apply([operation])[0].outcome in ("created", "updated")
+    sent = [one.path.partition("/git/")[2] for one in world.sandbox.calls[before:] if one.method != "GET"]
+    assert sorted(sent) == ["commits", *["refs/heads/data"] * moves, "trees"]
+    assert (world.file("data", "a"), len(world.history("data"))) == (b"2", 2)
+
+
 def test_files_are_added_kept_deleted_and_left_alone(world: World) -> None:
     def commit(expected: str, keep: frozenset[str] = frozenset(), **texts: str | None) -> None:
         named = {name.replace("__", "/"): text for name, text in texts.items()}

@@ -94,20 +94,38 @@ def _tree(client: Client, entries: list[dict[str, Any]], tip: Tip | None) -> str
 
 
 def _swap(client: Client, branch: str, tip: Tip | None, sha: str) -> bool:
-    """Move the branch from `tip` to `sha`; False when another writer was faster or the outcome is unknown.
+    """Move the branch from `tip` to `sha`; False when another writer was faster, or it is unknown who made the branch.
 
     Unknown is as good as lost: the next round finds the files there, and has nothing left to do.
     """
     try:
-        if tip is None:
-            client.post("/git/refs", {"ref": f"refs/heads/{branch}", "sha": sha})
-        else:
-            path = f"/git/refs/heads/{segments(branch)}"
-            client.patch(path, {"sha": sha, "force": False}, repeatable=False)
-    except (Unsure, Conflict):
+        if tip is not None:
+            return _move(client, branch, tip.commit, sha)
+        client.post("/git/refs", {"ref": f"refs/heads/{branch}", "sha": sha})
+        return True
+    except Conflict:
+        return False
+    except Unsure:
+        if tip is not None:
+            raise
         return False
     except ForgeError as error:
         if any(words in error.why.lower() for words in LOST):
             return False
         raise
-    return True
+
+
+def _move(client: Client, branch: str, before: str, sha: str) -> bool:
+    """The same for a branch that is there. Without an answer the tip tells; one that stands still takes the same commit
+    again, which costs one write and not the three of another round. Raises Unsure after many.
+    """
+
+    def send() -> bool:
+        client.patch(f"/git/refs/heads/{segments(branch)}", {"sha": sha, "force": False}, repeatable=False)
+        return True
+
+    def find() -> bool | None:
+        at = str(client.get(f"/git/ref/heads/{segments(branch)}")["object"]["sha"])
+        return None if at == before else at == sha
+
+    return client.create(send, find)
