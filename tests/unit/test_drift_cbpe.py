@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import isotonic_regression
 
-from trackside.drift.cbpe import Calibration, calibration, calibration_error, doubts, expected, interval
+from trackside.drift.cbpe import Calibration, calibration, calibration_error, doubts, expected, interval, pooled
 from trackside.drift.performance import Estimate, Pairs, auc, measured
 from trackside.sketch.values import Floats
 
@@ -100,6 +100,16 @@ def test_steps_are_isotonic_regression(seed: int, size: int, levels: int) -> Non
     assert (np.diff(found.chance) > 0).all()
     assert found.rows.sum() == size
     assert every.chances(scores).mean() == pytest.approx(truth.mean(), abs=1e-12)
+
+
+def test_slow_pooling_ends_as_scipys_does() -> None:
+    """A long rise with a low end is pooled from its end, one block at a time: more passes than are made."""
+    values = np.concatenate((np.arange(1.0, 501.0), [-30_000.0, 0.5, 600.0]))
+    weights = np.linspace(1, 3, values.size)
+    heads, sums, sizes = pooled(values * weights, weights)
+    wanted = isotonic_regression(values, weights=weights).x
+    assert np.allclose(np.repeat(sums / sizes, np.diff(np.append(heads, values.size))), wanted)
+    assert 2 < heads.size < values.size - 50
 
 
 @settings(max_examples=40, deadline=None)

@@ -14,6 +14,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from trackside.drift.performance import EPSILON, LEAST_OF_CLASS, Estimate
 from trackside.sketch.values import Floats
@@ -23,6 +24,8 @@ BINS = 10
 """Of equal numbers of rows, by which calibration is judged."""
 DECIDING = 200_000
 """Rows on which it is decided whether calibration helps; of more, evenly spaced ones."""
+PASSES = 50
+"""Over the array, before the rest is pooled one by one."""
 SEPARATED = 0.999
 """Of a model that ranks nearly perfectly the scores are taken as they are: its calibration is two steps."""
 OUTSIDE = 0.05
@@ -120,24 +123,43 @@ def calibration(truth: Floats, scores: Floats) -> Calibration | None:
 
 
 def _steps(truth: Floats, scores: Floats, *, helps: bool, error: float = 0.0) -> Calibration:
-    """Pool adjacent violators over sorted scores, ties first counted as one."""
-    from scipy.optimize import isotonic_regression
-
+    """The isotonic regression of labels on sorted scores, ties first counted as one."""
     starts = np.flatnonzero(np.concatenate(([True], np.diff(scores) > 0)))
     sizes = np.diff(np.concatenate((starts, [scores.size]))).astype(np.float64)
+    heads, sums, rows = pooled(np.add.reduceat(truth, starts), sizes)
     unique = scores[starts]
-    found = isotonic_regression(np.add.reduceat(truth, starts) / sizes, weights=sizes)
-    chance = np.asarray(found.x, dtype=np.float64)
-    heads = np.flatnonzero(np.concatenate(([True], np.diff(chance) != 0)))
-    tails = np.concatenate((heads[1:], [chance.size])) - 1
     return Calibration(
         left=unique[heads],
-        right=unique[tails],
-        chance=np.clip(chance[heads], 0.0, 1.0),
-        rows=np.add.reduceat(sizes, heads),
+        right=unique[np.concatenate((heads[1:], [unique.size])) - 1],
+        chance=sums / rows,
+        rows=rows,
         helps=helps,
         error=error,
     )
+
+
+def pooled(sums: Floats, sizes: Floats) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
+    """Pool adjacent violators (Ayer et al. 1955): first places, sums and sizes of blocks whose means rise strictly.
+
+    Runs that do not rise belong to one block, so that each pass over the array pools all of them at once; what few
+    passes leave is pooled one by one.
+    """
+    heads = np.arange(sums.size)
+    for _ in range(PASSES):
+        means = sums / sizes
+        begins = np.flatnonzero(np.concatenate(([True], means[1:] > means[:-1])))
+        if begins.size == heads.size:
+            return heads, sums, sizes
+        heads, sums, sizes = heads[begins], np.add.reduceat(sums, begins), np.add.reduceat(sizes, begins)
+    blocks: list[tuple[int, float, float]] = []
+    for one in zip(heads.tolist(), sums.tolist(), sizes.tolist(), strict=True):
+        head, total, size = one
+        while blocks and blocks[-1][1] * size >= total * blocks[-1][2]:
+            head, more, others = blocks.pop()
+            total, size = total + more, size + others
+        blocks.append((head, total, size))
+    places, whole, counts = zip(*blocks, strict=True)
+    return np.array(places), np.array(whole), np.array(counts)
 
 
 def calibration_error(truth: Floats, chances: Floats) -> float:
