@@ -126,9 +126,14 @@ class ColumnCounter:
             self._rows += len(part)
             if self._texts is not None:
                 self._add_texts(part, self._texts)
-            elif self._numbers is None:
+                continue
+            if self._numbers is None:
                 self._add_truths(part)
-            elif self.kind == "number":
+                continue
+            # Without nulls, values are looked at where they lie.
+            self._missing += part.null_count
+            part = part.drop_null() if part.null_count else part
+            if self.kind == "number":
                 self._add_numbers(*floats_of(part), self._numbers)
             else:
                 seconds, wrong, zones = seconds_of(part)

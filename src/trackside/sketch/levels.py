@@ -194,6 +194,7 @@ class LevelCounter:
         self._fresh_size = 0
         self._fresh_bytes = 0
         self._varied = False
+        self._shared: tuple[Any, Counts] | None = None
         self._held: tuple[Any, Counts] | None = None
         self._least: Hashes | None = None
         self._bound = 0
@@ -201,14 +202,20 @@ class LevelCounter:
 
     def add(self, array: Any) -> None:
         """Count texts (or a dictionary of them); nulls are passed over."""
-        for part in _pieces(array):
-            self._add(*self._distinct(part))
+        import pyarrow.types as t
+
+        if t.is_dictionary(array.type):
+            self._add_dictionary(array)
+        else:
+            for part in _pieces(array):
+                self._add(*self._distinct(part))
 
     def add_counts(self, values: Any, counts: Counts) -> None:
         """Count binary values without nulls so many times each."""
         self._add(*_grouped(values, counts))
 
     def done(self) -> Levels:
+        self._settle()
         self._flush()
         named = {}
         if self._held is not None:
@@ -237,10 +244,7 @@ class LevelCounter:
     def _distinct(self, array: Any) -> tuple[Any, Counts]:
         """Binary values and how often each occurs; of a column with many different ones, just the values."""
         import pyarrow as pa
-        import pyarrow.types as t
 
-        if t.is_dictionary(array.type):
-            return _of_dictionary(array)
         values = array.cast(pa.binary())
         values = values.drop_null() if values.null_count else values
         if self._varied:
@@ -248,6 +252,36 @@ class LevelCounter:
         found = values.value_counts()
         self._varied = 2 * len(found) > len(values) and len(values) > 1000
         return found.field(0), found.field(1).to_numpy()
+
+    def _add_dictionary(self, array: Any) -> None:
+        """Places are counted, and the texts read once for all arrays that share a dictionary."""
+        import pyarrow as pa
+
+        texts, places = array.dictionary, array.indices
+        places = (places.drop_null() if places.null_count else places).to_numpy().astype(np.intp, copy=False)
+        if texts.null_count:
+            places = places[texts.is_valid().to_numpy(zero_copy_only=False)[places]]
+        if len(texts) > 4 * len(places):
+            found, counts = np.unique(places, return_counts=True)
+            self._add(*_grouped(texts.take(pa.array(found)).cast(pa.binary()), counts))
+            return
+        counts = np.bincount(places, minlength=len(texts))
+        self.rows += places.size
+        if self._shared is not None and self._shared[0].equals(texts):
+            self._shared = texts, self._shared[1] + counts
+            return
+        self._settle()
+        self._shared = texts, counts
+
+    def _settle(self) -> None:
+        """What was counted by places becomes counts of texts."""
+        import pyarrow as pa
+
+        if self._shared is not None:
+            texts, counts = self._shared
+            self._shared, there = None, counts > 0
+            self.rows -= int(counts.sum())
+            self._add(*_grouped(texts.filter(pa.array(there)).cast(pa.binary()), counts[there]))
 
     def _flush(self) -> None:
         import pyarrow as pa
@@ -287,17 +321,6 @@ def _pieces(array: Any) -> list[Any]:
         return [array]
     half = len(array) // 2
     return [*_pieces(array[:half]), *_pieces(array[half:])]
-
-
-def _of_dictionary(array: Any) -> tuple[Any, Counts]:
-    import pyarrow as pa
-
-    found = array.indices.drop_null().value_counts()
-    values, counts = array.dictionary.take(found.field(0)).cast(pa.binary()), found.field(1).to_numpy()
-    if values.null_count:
-        counts = counts[values.is_valid().to_numpy(zero_copy_only=False)]
-        values = values.drop_null()
-    return values, counts
 
 
 def _joined(parts: list[tuple[Any, Counts]]) -> tuple[Any, Counts]:
