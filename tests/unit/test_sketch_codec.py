@@ -22,6 +22,7 @@ from trackside.documents.profile import Column, Parts, Profile, column_of, sketc
 from trackside.errors import DataError
 from trackside.sketch import codec
 from trackside.sketch.column import ColumnCounter, Sketch, published
+from trackside.sketch.dates import Calendar
 from trackside.sketch.levels import LevelCounter, entropy
 from trackside.sketch.loose import LooseCounter
 from trackside.sketch.numbers import Numbers, keys_of
@@ -182,6 +183,10 @@ def parts(**changes: Any) -> bytes:
         (zlib.compress(b"\x01\x01\x00\x03\x00\x00\x00\x01\x7f"), "texts cut short"),
         (zlib.compress(b"\x01\x01\x00\x03\x00\x00\x00\x01\x02\xff\xfe"), "no UTF-8"),
         (zlib.compress(b"\x01\x01\x00\x03\x00\x00\x00\x00\x02"), "neither yes nor no"),
+        (parts(calendar=Calendar()), "without a calendar, or one of something else"),
+        (parts(kind="datetime"), "without a calendar, or one of something else"),
+        (parts(calendar=Calendar(hours=np.full(24, 3))), "does not add up"),
+        (parts(calendar=Calendar(months=np.full(12, 4))), "more rows"),
         (parts(rows=4), "do not add up"),
         (parts(missing=4), "more missing values than rows"),
         (parts(rows=4, wrong=2, missing=1), "more missing values than rows"),
@@ -236,6 +241,15 @@ def test_people_can_read_the_document() -> None:
     assert (column.mode, column.mode_count, column.rest, column.distinct) == ("a-1", 6, 0, 3)
     assert (column.patterns, column.lengths["high"]) == ({"a-9": 11}, 4.0)
     assert column.entropy[0] == column.entropy[1] > 0
+
+
+def test_dates_are_written_as_such() -> None:
+    days = [dt.datetime(2024, 5, 6) + dt.timedelta(days=day) for day in range(14)]
+    column = column_of("x", "feature", of("datetime", pa.array(days)))
+    assert (column.first, column.last, column.zones) == ("2024-05-06T00:00:00Z", "2024-05-19T00:00:00Z", [""])
+    assert (column.calendar["weekdays"], column.cadence) == ([2] * 7, [86400.0, 86400.0])
+    far = column_of("x", "feature", of("datetime", pa.array([2**60], pa.timestamp("s"))))
+    assert (far.first, far.low) == ("", 2.0**60)
 
 
 def test_a_profile_with_segments_and_parts_comes_back() -> None:

@@ -61,6 +61,10 @@ def same(one: Sketch, other: Sketch) -> None:
         assert getattr(one, name) == getattr(other, name), name
     same_numbers(one.numbers, other.numbers)
     same_numbers(one.lengths, other.lengths)
+    assert (one.calendar is None) == (other.calendar is None)
+    if one.calendar is not None and other.calendar is not None:
+        for name in ("hours", "weekdays", "months"):
+            assert np.array_equal(getattr(one.calendar, name), getattr(other.calendar, name)), name
     assert len(one.otherwise) == len(other.otherwise)
     for left, right in zip(one.otherwise, other.otherwise, strict=True):
         same(left, right)
@@ -160,6 +164,16 @@ def test_times_of_any_unit_and_zone_are_seconds() -> None:
     assert seconds_of(pa.array([dt.date(1969, 12, 31)], pa.date64()).dictionary_encode())[0].tolist() == [-86400.0]
     assert seconds_of(pa.array([1.5, None]))[1] == 1
     assert seconds_of(pa.nulls(3))[1:] == (0, frozenset())
+
+
+def test_dates_of_texts_have_the_calendar_of_times() -> None:
+    times = [dt.datetime(2024, 5, 6, 7), dt.datetime(2024, 5, 6, 7, 30), dt.datetime(2024, 12, 29, 23)] * 5
+    texts = pa.array([time.isoformat() for time in times])
+    for found in (counted(None, texts), counted("datetime", texts), counted("datetime", pa.array(times))):
+        assert found.calendar is not None
+        assert {hour: int(count) for hour, count in enumerate(found.calendar.hours) if count} == {7: 10, 23: 5}
+        assert found.calendar.weekdays.tolist() == [10, 0, 0, 0, 0, 0, 5]
+        assert found.calendar.months.tolist() == [0, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 5]
 
 
 def test_times_with_and_without_a_zone_are_mixed() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from trackside.documents.codec import Document
@@ -26,7 +27,9 @@ SHOWN = 20
 class Column(Part, frozen=True, kw_only=True):
     """One column. `sketch` is all that was counted, in base64 of what `trackside.sketch.codec` writes; everything else
     is read off it, for people. `count` is of all rows, `missing` of nulls, NaN and the `wrong` values of another kind.
-    `low`, `high`, `mean`, `deviation` and `quantiles` are of numbers, and in seconds since 1970 (UTC) of dates.
+    `low`, `high`, `mean`, `deviation` and `quantiles` are of numbers, and in seconds since 1970 (UTC) of dates, whose
+    `calendar` counts them by hour, weekday (from Monday) and month; they are usually as far apart as `cadence` says
+    (least and greatest, in seconds).
     `levels` are the most frequent ones (those of few rows as `~` and a digest), `rest` is of all others, and `entropy`
     (least and greatest, in nats) is of all; `lengths` and `patterns` are of texts.
     """
@@ -53,7 +56,11 @@ class Column(Part, frozen=True, kw_only=True):
     entropy: list[float] = []
     lengths: dict[str, float] = {}
     patterns: dict[str, int] = {}
+    first: str = ""
+    last: str = ""
     zones: list[str] = []
+    calendar: dict[str, list[int]] = {}
+    cadence: list[float] = []
     sketch: str = ""
 
 
@@ -103,6 +110,7 @@ def column_of(name: str, role: Role, sketch: Sketch, *, publish: bool = True) ->
         lengths=_lengths(sketch.lengths),
         sketch=base64.b64encode(encode(sketch)).decode("ascii"),
         **_numbers(sketch.numbers),
+        **_dates(sketch),
         **_levels(sketch.levels),
     )
 
@@ -149,6 +157,31 @@ def _numbers(numbers: Numbers | None) -> dict[str, Any]:
         "quantiles": {f"{share:g}": _short(value) for share, value in zip(QUANTILES, middle, strict=True)},
         "distinct": len(numbers.keys) if numbers.exact else -1,
     }
+
+
+def _dates(sketch: Sketch) -> dict[str, Any]:
+    numbers, calendar = sketch.numbers, sketch.calendar
+    if calendar is None or numbers is None or not numbers.count:
+        return {}
+    from trackside.sketch.dates import cadence
+
+    return {
+        "first": _time(numbers.low),
+        "last": _time(numbers.high),
+        "calendar": {
+            "hours": calendar.hours.tolist(),
+            "weekdays": calendar.weekdays.tolist(),
+            "months": calendar.months.tolist(),
+        },
+        "cadence": [_short(one) for one in cadence(numbers) if math.isfinite(one)],
+    }
+
+
+def _time(seconds: float) -> str:
+    try:
+        return (datetime(1970, 1, 1) + timedelta(seconds=seconds)).isoformat(timespec="seconds") + "Z"
+    except OverflowError:  # a year that is not written with four digits
+        return ""
 
 
 def _levels(levels: Levels | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trackside.sketch.column import ORDER, Sketch
+from trackside.sketch.dates import Calendar
 from trackside.sketch.distinct import KEPT
 from trackside.sketch.levels import Levels
 from trackside.sketch.numbers import BITS, CELLS, Counts, Numbers, keys_of
@@ -74,6 +75,9 @@ def _inflated(data: bytes) -> bytes:
 def _write(made: _Writer, one: Sketch) -> None:
     made.whole(ORDER.index(one.kind), one.rows, one.missing, one.infinite, one.wrong)
     made.texts(one.zones)
+    made.whole(one.calendar is not None)
+    if one.calendar is not None:
+        made.some(np.concatenate(_calendar(one.calendar)).astype(np.uint64))
     for numbers in (one.numbers, one.lengths):
         made.whole(numbers is not None)
         if numbers is not None:
@@ -92,13 +96,17 @@ def _read(found: _Reader) -> Sketch:
     if rows > ROWS or missing + infinite > rows or wrong > missing:
         raise Malformed("more missing values than rows")
     zones = found.texts()
+    calendar = _read_calendar(found, rows) if found.flag() else None
     numbers, lengths = (_read_numbers(found) if found.flag() else None for _ in range(2))
     levels, patterns = (_read_levels(found) if found.flag() else None for _ in range(2))
     for counted in (numbers, lengths, levels, patterns):
         if counted is not None and counted.count != rows - missing - infinite:
             raise Malformed("counts that do not add up")
-    if (numbers is None) == (ORDER[kind] in ("number", "datetime")) or (numbers is None) == (levels is None):
+    dated = ORDER[kind] == "datetime"
+    if (numbers is not None) != (dated or ORDER[kind] == "number") or (numbers is None) == (levels is None):
         raise Malformed("not what a column of its kind has")
+    if dated != (calendar is not None):
+        raise Malformed("dates without a calendar, or one of something else")
     return Sketch(
         kind=ORDER[kind],
         rows=rows,
@@ -106,11 +114,26 @@ def _read(found: _Reader) -> Sketch:
         infinite=infinite,
         wrong=wrong,
         zones=tuple(zones),
+        calendar=calendar,
         numbers=numbers,
         lengths=lengths,
         levels=levels,
         patterns=patterns,
     )
+
+
+def _calendar(one: Calendar) -> tuple[Counts, Counts, Counts]:
+    return one.hours, one.weekdays, one.months
+
+
+def _read_calendar(found: _Reader, rows: int) -> Calendar:
+    counts = found.some(24 + 7 + 12)
+    if int(counts.max()) > rows:
+        raise Malformed("a calendar of more rows")
+    hours, weekdays, months = np.split(counts.astype(np.int64), [24, 31])
+    if not hours.sum() == weekdays.sum() == months.sum() <= rows:
+        raise Malformed("a calendar that does not add up")
+    return Calendar(hours=hours, weekdays=weekdays, months=months)
 
 
 def _write_numbers(made: _Writer, one: Numbers) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from trackside.sketch import levels as of_levels
 from trackside.sketch import numbers as of_numbers
+from trackside.sketch.dates import Calendar, calendar_of, together
 from trackside.sketch.levels import LevelCounter, Levels
 from trackside.sketch.numbers import CELLS, NumberCounter, Numbers, keys_of
 from trackside.sketch.texts import Counts, bytes_of, lengths, patterns
@@ -23,7 +24,8 @@ PATTERNS = 1000
 class Sketch:
     """`rows` are all; `missing` are nulls, NaN and `wrong` values, which are not of the column's kind; `infinite` ones
     are of numbers. Categories and booleans have `levels`; numbers have `numbers`; dates have `numbers` of their seconds
-    since 1970 (UTC) and the `zones` that occur. `lengths` are of texts, in characters, `patterns` their shapes.
+    since 1970 (UTC), their `calendar` and the `zones` that occur. `lengths` are of texts, in characters, `patterns`
+    their shapes.
 
     `otherwise` is what the same values are as of another kind: of a text file, where more than one is possible.
     """
@@ -38,6 +40,7 @@ class Sketch:
     lengths: Numbers | None = None
     patterns: Levels | None = None
     zones: tuple[str, ...] = ()
+    calendar: Calendar | None = None
     otherwise: tuple[Sketch, ...] = ()
 
     @property
@@ -82,6 +85,7 @@ def _merged(kind: Kind, parts: list[Sketch]) -> Sketch:
         lengths=_numbers(part.lengths for part in parts),
         patterns=_levels((part.patterns for part in parts), PATTERNS),
         zones=tuple(sorted({zone for part in parts for zone in part.zones})),
+        calendar=together(*(part.calendar or Calendar() for part in parts)) if kind == "datetime" else None,
     )
 
 
@@ -119,6 +123,7 @@ class ColumnCounter:
         self._texts = TextCounter() if kind == "category" else None
         self._truths = np.zeros(2, dtype=np.int64)
         self._zones: set[str] = set()
+        self._calendar = Calendar()
 
     def add(self, array: Any) -> None:
         """Count one Arrow array of any type, or its chunks."""
@@ -138,7 +143,8 @@ class ColumnCounter:
             else:
                 seconds, wrong, zones = seconds_of(part)
                 self._zones |= zones
-                self._add_numbers(seconds, wrong, self._numbers)
+                found = self._add_numbers(seconds, wrong, self._numbers)
+                self._calendar = together(self._calendar, calendar_of(found))
 
     def add_absent(self, rows: int) -> None:
         """Rows of a file that lacks the column."""
@@ -153,9 +159,12 @@ class ColumnCounter:
             return self._texts.completed(made)
         if self._numbers is None:
             return replace(made, levels=of_truths(self._truths))
-        return replace(made, numbers=self._numbers.done(), zones=tuple(sorted(self._zones)))
+        made = replace(made, numbers=self._numbers.done())
+        if self.kind == "number":
+            return made
+        return replace(made, zones=tuple(sorted(self._zones)), calendar=self._calendar)
 
-    def _add_numbers(self, values: Floats, wrong: int, numbers: NumberCounter) -> None:
+    def _add_numbers(self, values: Floats, wrong: int, numbers: NumberCounter) -> Floats:
         there = np.isfinite(values)
         if not there.all():
             missing = int(np.isnan(values).sum())
@@ -164,6 +173,7 @@ class ColumnCounter:
             self._infinite += there.size - missing - values.size
         self._wrong += wrong
         numbers.add(values)
+        return values
 
     def _add_texts(self, array: Any, counter: TextCounter) -> None:
         texts, wrong = texts_of(array)

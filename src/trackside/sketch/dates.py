@@ -34,30 +34,32 @@ class Calendar:
         return int(self.hours.sum())
 
 
-def calendar_of(seconds: Floats) -> Calendar:
+def calendar_of(seconds: Floats, counts: Counts | None = None) -> Calendar:
     """Of finite seconds since 1970-01-01T00:00Z, shape (n,), in the Gregorian calendar, without leap seconds.
 
-    Times that 64-bit seconds cannot tell are left out.
+    `counts` (n,) tells how often each occurs. Times that 64-bit seconds cannot tell are left out.
     """
     if len(seconds) and max(-float(seconds.min()), float(seconds.max())) >= _END:
-        seconds = seconds[np.abs(seconds) < _END]
+        there = np.abs(seconds) < _END
+        seconds, counts = seconds[there], None if counts is None else counts[there]
     if not len(seconds):
         return Calendar()
     passed = np.floor(seconds / _HOUR).astype(np.int64)
     first = int(passed.min())
     if int(passed.max()) - first < _SPAN:
-        counts = np.bincount(passed - first)
-        hours = np.flatnonzero(counts)
-        counts = counts[hours]
+        sums = np.bincount(passed - first, weights=counts)
+        hours = np.flatnonzero(sums)
+        sums = sums[hours]
         hours += first
     else:
-        hours, counts = np.unique(passed, return_counts=True)
+        hours, places = np.unique(passed, return_inverse=True)
+        sums = np.bincount(places, weights=counts)
     days = hours // 24
     months = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12
     return Calendar(
-        hours=_summed(hours % 24, counts, 24),
-        weekdays=_summed((days + _THURSDAY) % 7, counts, 7),
-        months=_summed(months, counts, 12),
+        hours=_summed(hours % 24, sums, 24),
+        weekdays=_summed((days + _THURSDAY) % 7, sums, 7),
+        months=_summed(months, sums, 12),
     )
 
 
@@ -88,7 +90,5 @@ def cadence(times: Numbers) -> tuple[float, float]:
     return span / rows, span / max(last - first - 1, 1)
 
 
-def _summed(places: Counts, counts: Counts, size: int) -> Counts:
-    made = _zeros(size)
-    np.add.at(made, places, counts)
-    return made
+def _summed(places: Counts, counts: Counts | Floats, size: int) -> Counts:
+    return np.bincount(places, weights=counts, minlength=size).astype(np.int64)

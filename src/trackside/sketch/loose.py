@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from trackside.sketch.column import Sketch, TextCounter, of_counts, of_truths
+from trackside.sketch.dates import Calendar, calendar_of, together
 from trackside.sketch.numbers import NumberCounter, Numbers, merged
 from trackside.sketch.texts import Counts
 from trackside.sketch.values import Floats, floats_of, seconds_of, truths_of
@@ -26,6 +27,7 @@ class LooseCounter:
         self._seconds: _Weighted | None = _Weighted()
         self._truths: Counts | None = np.zeros(2, dtype=np.int64)
         self._zones: set[str] = set()
+        self._calendar = Calendar()
 
     def add(self, array: Any) -> None:
         """Count one Arrow array of texts, or its chunks."""
@@ -43,8 +45,17 @@ class LooseCounter:
         texts = self._texts.completed(Sketch(kind="category", rows=self._rows, missing=missing))
         ways = [texts]
         if self._seconds is not None:
-            found = replace(texts, kind="datetime", levels=None, lengths=None, patterns=None)
-            ways.insert(0, replace(found, numbers=self._seconds.done(), zones=tuple(sorted(self._zones))))
+            ways.insert(
+                0,
+                Sketch(
+                    kind="datetime",
+                    rows=self._rows,
+                    missing=missing,
+                    numbers=self._seconds.done(),
+                    zones=tuple(sorted(self._zones)),
+                    calendar=self._calendar,
+                ),
+            )
         if self._truths is not None:
             ways.insert(0, Sketch(kind="boolean", rows=self._rows, missing=missing, levels=of_truths(self._truths)))
         if self._numbers is not None:
@@ -76,6 +87,8 @@ class LooseCounter:
             found, wrong, zones = seconds_of(texts)
             self._zones |= zones
             self._seconds = self._seconds.added(found, counts) if not wrong else None
+            if not wrong:
+                self._calendar = together(self._calendar, calendar_of(found, counts))
 
 
 class _Weighted:
