@@ -7,6 +7,7 @@ the engine itself reading tables, is `benchmarks/drift/year.py`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -22,6 +23,7 @@ from trackside.documents.verdict import Test as Found
 from trackside.documents.verdict import Verdict, Window
 from trackside.drift.course import classified
 from trackside.drift.history import streak
+from trackside.drift.seasons import Seasons
 from trackside.retrain.decide import Facts, decide
 from trackside.store import drift as store
 
@@ -48,6 +50,7 @@ class Year:
     shift: Shift
     seed: int
     verdicts: dict[str, Verdict] = field(default_factory=dict)
+    seasons: Seasons | None = None
 
     def __post_init__(self) -> None:
         self.rng = np.random.default_rng(self.seed)
@@ -89,11 +92,23 @@ class Year:
             moved=[test.column for test in tests if test.alarm],
         )  # fmt: skip
 
+    def known(self) -> Seasons:
+        """The seasons of the reference, whose rows are those of the year before."""
+        cells: dict[tuple[int, int], list[np.ndarray]] = {}
+        for day in range(-366, 0):
+            at = FIRST + timedelta(days=day)
+            self.noise = 0.5 * self.noise + self.rng.normal(0, 0.03, COLUMNS)
+            cells.setdefault((at.weekday(), at.month), []).append(ndtr(GRID - (season(day) + self.noise)[:, None]))
+        names = sorted(cells)
+        apart = np.stack([np.mean(cells[name], axis=0) for name in names]) - self.reference
+        signed = -np.abs(apart).max(axis=2) * np.sign(apart.sum(axis=2))
+        return Seasons(cells=tuple(names), effects={("ks", f"x{at}"): signed[:, at].tolist() for at in range(COLUMNS)})
+
     def run(self, days: range) -> None:
         for day in days:
             verdict = self.check(day)
             earlier = read(self.verdicts, verdict.as_of)
-            verdict = msgspec.structs.replace(verdict, courses=classified(verdict, earlier))
+            verdict = msgspec.structs.replace(verdict, courses=classified(verdict, earlier, self.seasons))
             verdict = msgspec.structs.replace(verdict, streak=streak(verdict, earlier))
             self.verdicts[verdict.as_of] = verdict
 
@@ -157,6 +172,18 @@ def test_a_year_of_seasons_proposes_once_at_most(policy: RetrainPolicy, recorded
     assert len(second) == 365
     assert alarms > 200, "the seasons are to be strong enough to alarm"
     assert len(made) <= 1
+
+
+def test_the_first_year_is_as_quiet_where_the_reference_tells_its_seasons() -> None:
+    """No history at all; the reference has a column of times."""
+    year = Year(still, seed=7)
+    year.seasons = Seasons.from_document(json.loads(json.dumps(year.known().to_document())))
+    year.run(range(366))
+    alarms = sum(one.verdict == "drift" for one in year.verdicts.values())
+    made = {name: proposed(year.verdicts, policy, range(366)) for name, policy in zip(NAMES, POLICIES, strict=True)}
+    print(f"366 days, {alarms} with drift: proposed on days {made}")
+    assert alarms > 200
+    assert all(len(found) <= 1 for found in made.values())
 
 
 @pytest.mark.parametrize("column", [0, 15, 25], ids=["no season", "week", "week and year"])

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
 
 from trackside.documents.verdict import Course, Test, Verdict
+from trackside.drift.seasons import Seasons, signed
 from trackside.drift.words import figure
 from trackside.sketch.values import Floats
 
@@ -64,11 +65,12 @@ def _sure(test: Test) -> float:
     return (test.low if test.low is not None else test.effect or 0.0) / (test.threshold or 1.0)
 
 
-def classified(verdict: Verdict, earlier: Sequence[Verdict]) -> dict[str, Course]:
+def classified(verdict: Verdict, earlier: Sequence[Verdict], seasons: Seasons | None = None) -> dict[str, Course]:
     """The course of every column that drifted today, and of those that did at the last check alone.
 
     Args:
         earlier: verdicts of earlier days, newest first; days may be missing.
+        seasons: of the reference itself.
     """
     today = followed(verdict)
     made = {}
@@ -76,7 +78,8 @@ def classified(verdict: Verdict, earlier: Sequence[Verdict]) -> dict[str, Course
     for column, test in today.items():
         days = _days(column, test.test, rows)
         if days:
-            made[column] = course(days)
+            known = seasons.around(days[0].at, test.test, column) if seasons is not None else ([], [])
+            made[column] = course(days, known)
     last = next((one for one in earlier if one.verdict not in ("insufficient_data", "invalid_data")), None)
     if last is None or verdict.verdict in ("insufficient_data", "invalid_data"):
         return made
@@ -106,13 +109,14 @@ def _days(column: str, name: str, verdicts: Sequence[_Indexed]) -> list[Day]:
             at = date.fromisoformat(one.as_of)
         except ValueError:
             continue
-        sign = -1.0 if test.extra.get("mean_shift", 0.0) < 0 else 1.0
+        effect = signed(test)
+        sign = math.copysign(1.0, effect)
         low = test.low if test.low is not None else test.effect
         high = test.high if test.high is not None else test.effect
         made.append(
             Day(
                 at=at,
-                effect=sign * test.effect,
+                effect=effect,
                 low=min(sign * low, sign * high),
                 high=max(sign * low, sign * high),
                 alarm=test.alarm,
@@ -135,14 +139,17 @@ def _moved(verdict: Verdict, column: str) -> tuple[tuple[str, float], ...]:
     return tuple((str(name), q - p) for name, p, q in rows if isinstance(p, int | float) and isinstance(q, int | float))
 
 
-def course(days: Sequence[Day]) -> Course:
+def course(days: Sequence[Day], known: tuple[Sequence[float], Sequence[float]] = ((), ())) -> Course:
     """The course of a column that drifted today.
 
     Args:
         days: of the same test, newest first, today's among them; days may be missing.
+        known: effects of today's season in the reference, and those of its other seasons.
     """
     today, past = days[0], days[1:]
-    usual = season(today, past)
+    same, others = ([_like(today, effect) for effect in effects] for effects in known)
+    words = _usual(today, same, others)
+    usual = f"{today.at:%A}s in {today.at:%B} of the reference show it: {words}" if words else season(today, past)
     if usual:
         return Course(kind="seasonal", evidence=usual)
     own = [day for day in past if day.version == today.version]
@@ -165,6 +172,11 @@ def course(days: Sequence[Day]) -> Course:
             return Course(kind="persistent", evidence=f"comes and goes: {words}")
         return Course(kind="one-off", evidence=words)
     return _shape_of(list(reversed(row)), list(reversed(quiet)))
+
+
+def _like(today: Day, effect: float) -> Day:
+    """A season of the reference as if it were a day."""
+    return replace(today, effect=effect, low=effect, high=effect, alarm=abs(effect) >= today.threshold, moved=())
 
 
 def season(today: Day, past: Sequence[Day]) -> str:
@@ -228,7 +240,7 @@ def _usual(today: Day, same: Sequence[Day], others: Sequence[Day]) -> str:
         return ""
     rest = float(np.median([abs(day.effect) for day in unlike]))
     span = figure(effects[0]) if len(same) == 1 else f"{figure(effects[0])} to {figure(effects[-1])}"
-    return f"{span} on {len(same)} earlier day{'s' if len(same) > 1 else ''}, {figure(rest)} on others"
+    return f"{span} on {len(same)} of them before, {figure(rest)} on other days"
 
 
 def _same_way(one: Day, other: Day) -> bool:
