@@ -25,7 +25,11 @@ _LEAST_PAGE = 5
 """Bits of a cell within its page, at least."""
 _SPARSE = 4
 """Bits by which there are more slots than cells."""
-_MULTIPLIERS = (0x9E3779B97F4A7C15, 0xD1342543DE82EF95, 0xF1357AEA2E62A9C5, 0xBF58476D1CE4E5B9)
+_LEAST_SLOTS = 10
+_FEW = 1024
+_MULTIPLIERS = np.array(
+    [0x9E3779B97F4A7C15, 0xD1342543DE82EF95, 0xF1357AEA2E62A9C5, 0xBF58476D1CE4E5B9], dtype=np.uint64
+)
 """Odd, with mixed bits: the product's first bits depend on all bits of a cell (Knuth, TAOCP 3, 6.4)."""
 _NOWHERE = np.uint64(2**BITS - 1)
 """What no cell of finite numbers is."""
@@ -63,11 +67,14 @@ def layout_of(known: Cells) -> Layout:
     pages = np.unique(cells >> np.uint64(bits))
     if len(pages) << bits > _COUNTERS:
         return Slots(depth, cells, known.counts)
-    # Room for as much again on both sides, where it is cheap: sorted and growing values stay within known pages.
-    room = most - least + 1
-    first, last = max(least - room, 0) >> bits, min(most + room, (1 << depth) - 1) >> bits
+    first, last = int(pages[0]), int(pages[-1])
     if (last - first + 1) << bits <= _COUNTERS:
         pages = np.arange(first, last + 1, dtype=np.uint64)
+    # Room for as much again on both sides: sorted and growing values stay within known pages.
+    room = min(len(pages), ((_COUNTERS >> bits) - len(pages)) // 2)
+    before = np.arange(max(first - room, 0), first, dtype=np.uint64)
+    after = np.arange(last + 1, min(last + room, ((1 << depth) - 1) >> bits) + 1, dtype=np.uint64)
+    pages = np.concatenate((before, pages, after))
     return Pages(depth, pages, bits)
 
 
@@ -115,11 +122,12 @@ class Slots:
 
     def __init__(self, depth: int, cells: Keys, counts: Counts) -> None:
         self._depth = depth
-        bits = (len(cells) << _SPARSE).bit_length()
+        bits = max((len(cells) << _SPARSE).bit_length(), _LEAST_SLOTS)
         self._shift = np.uint64(BITS - bits)
         # By rising counts: of those that share a slot the last stays.
         rising = cells[np.argsort(counts, kind="stable")]
-        hashes = [np.uint64(multiplier) for multiplier in _MULTIPLIERS]
+        # Of few cells, two that share a slot may both be full.
+        hashes = _MULTIPLIERS if len(cells) <= _FEW else _MULTIPLIERS[:1]
         self._multiplier = max(hashes, key=lambda by: len(np.unique((rising * by) >> self._shift)))
         # An empty slot leads to the last place, where no cell is.
         self._places = np.full(1 << bits, len(cells), dtype=np.int64)

@@ -42,9 +42,10 @@ def together(parts: Iterable[Moments]) -> Moments:
         return filled[0] if filled else Moments()
     count = sum(part.count for part in filled)
     low, high = min(part.low for part in filled), max(part.high for part in filled)
-    # Halves, and weights that sum to one: no sum leaves the doubles.
-    half = math.fsum(part.mean / 2 * (part.count / count) for part in filled)
-    mean = min(max(half, low / 2), high / 2) * 2
+    # Weights sum to one, but for rounding: halves of the largest values do not leave the doubles.
+    scale = 0.5 if max(-low, high) >= _LARGE else 1.0
+    mean = math.fsum(part.mean * scale * (part.count / count) for part in filled)
+    mean = min(max(mean, low * scale), high * scale) / scale
     squares = 0.0
     for part in filled:
         apart = part.mean - mean

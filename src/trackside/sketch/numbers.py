@@ -42,7 +42,7 @@ __all__ = (
     "values_of",
 )
 
-_UNKNOWN = 1 << 14
+_UNKNOWN = 1 << 15
 """Values of unknown cells that wait before they are sorted."""
 _PARTS = 256
 """Moments of chunks that wait before they are put together."""
