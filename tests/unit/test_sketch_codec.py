@@ -21,11 +21,12 @@ from trackside.documents.codec import dump, load
 from trackside.documents.profile import Column, Parts, Profile, column_of, sketch_of
 from trackside.errors import DataError
 from trackside.sketch import codec
-from trackside.sketch.column import ColumnCounter, Sketch, published
+from trackside.sketch.column import ColumnCounter, Sketch
 from trackside.sketch.dates import Calendar
 from trackside.sketch.levels import LevelCounter, entropy
 from trackside.sketch.loose import LooseCounter
 from trackside.sketch.numbers import Numbers, keys_of
+from trackside.sketch.publish import published
 from trackside.sketch.values import Kind
 
 VALUES: dict[Kind, tuple[Any, Any]] = {
@@ -275,3 +276,18 @@ def test_thirty_columns_are_below_a_megabyte() -> None:
     assert columns[1].distinct > 4500
     assert sizes[0] < 20_000
     assert whole < 1_000_000
+
+
+@pytest.mark.parametrize("rows", [1_000, 12_000, 300_000])
+def test_numbers_are_published_at_the_depth_that_fits(rows: int) -> None:
+    values = np.sort(np.random.default_rng(rows).lognormal(10, 1, rows))
+    whole = of("number", pa.array(values))
+    column = column_of("x", "feature", whole)
+    found = sketch_of(column).numbers
+    assert found is not None
+    assert len(column.sketch) < 30_000
+    assert found.count == rows
+    assert found.depth < 64 or rows == 1_000
+    cells = np.searchsorted(found.upper, values)
+    assert np.array_equal(np.bincount(cells, minlength=len(found.keys)), found.counts)
+    assert len(found.keys) > 0.9 * len(whole.numbers.keys)  # type: ignore[union-attr]

@@ -17,10 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trackside.sketch.column import ColumnCounter, Sketch, merged, of_counts, published
+from trackside.sketch.column import ColumnCounter, Sketch, merged, of_counts
 from trackside.sketch.levels import Levels
 from trackside.sketch.loose import LooseCounter
 from trackside.sketch.numbers import CELLS, NumberCounter, Numbers
+from trackside.sketch.publish import published
 from trackside.sketch.values import Kind, floats_of, kind_of, seconds_of, texts_of, truths_of
 
 WRITTEN = st.one_of(

@@ -93,7 +93,7 @@ def column_of(name: str, role: Role, sketch: Sketch, *, publish: bool = True) ->
     exactly: parts of a table are written without.
     """
     from trackside.sketch.codec import encode
-    from trackside.sketch.column import published
+    from trackside.sketch.publish import published
 
     if publish:
         sketch = published(sketch)

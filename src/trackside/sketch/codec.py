@@ -60,6 +60,13 @@ def decode(data: bytes) -> Sketch:
     return replace(first, otherwise=tuple(others))
 
 
+def size_of(numbers: Numbers) -> int:
+    """Bytes that numbers take in a sketch."""
+    made = _Writer()
+    _write_numbers(made, numbers)
+    return len(zlib.compress(bytes(made.data), 9))
+
+
 def _inflated(data: bytes) -> bytes:
     limit = min(LIMIT, 1024 * 1024 + RATIO * len(data))
     stream = zlib.decompressobj()

@@ -89,20 +89,6 @@ def _merged(kind: Kind, parts: list[Sketch]) -> Sketch:
     )
 
 
-def published(sketch: Sketch) -> Sketch:
-    """The sketch without what names single rows: rare levels by a digest, rare patterns among the rest."""
-    patterns = sketch.patterns
-    if patterns is not None:
-        common = {name: count for name, count in patterns.counts.items() if count >= of_levels.LEAST_COUNT}
-        patterns = of_levels.published(patterns, limit=len(common))
-    return replace(
-        sketch,
-        levels=of_levels.published(sketch.levels) if sketch.levels is not None else None,
-        patterns=patterns,
-        otherwise=(),
-    )
-
-
 def _numbers(parts: Iterable[Numbers | None]) -> Numbers | None:
     found = [part for part in parts if part is not None]
     return of_numbers.merged(*found) if found else None

@@ -14,7 +14,10 @@ def least(values: Hashes, held: Hashes | None = None) -> Hashes:
     """The `KEPT` least of different hashes, rising: of `values` and of those `held`, which are such a result."""
     if held is not None:
         values = np.concatenate((held, values[values < held[-1]] if held.size == KEPT else values))
-    return np.unique(values)[:KEPT]
+    values = np.sort(values)
+    first = np.ones(values.size, dtype=bool)
+    first[1:] = values[1:] != values[:-1]
+    return values[first][:KEPT]
 
 
 def estimate(kept: Hashes) -> int:

@@ -21,6 +21,7 @@ LEAST_COUNT = 5
 since leaving out what is rare by chance would make every current table look different.
 """
 
+_SMALL = 1024
 _FRESH = 64 * 1024
 _FRESH_BYTES = 32 * 1024 * 1024
 
@@ -169,7 +170,10 @@ def _sorted(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
 
 def _reduced(counts: Counts, limit: int) -> tuple[Counts, int]:
     """All counts less the first one beyond the `limit` largest, and that one."""
-    given = int(np.partition(counts, counts.size - limit - 1)[counts.size - limit - 1])
+    few = np.bincount(np.minimum(counts, _SMALL))[::-1].cumsum()[::-1]  # how many counts are so large at least
+    given = int(np.flatnonzero(few > limit)[-1])
+    if given == _SMALL:
+        given = int(np.sort(counts)[counts.size - limit - 1])
     return np.maximum(counts - given, 0), given
 
 
