@@ -31,21 +31,23 @@ def wilson(count: float, rows: float, level: float) -> tuple[float, float]:
 def proportions(before: float, n: float, now: float, m: float, level: float) -> Found:
     """Difference of two shares, `now / m - before / n`, with Newcombe's score interval (1998, method 10).
 
-    With `least` 0 the p-value is that of the pooled test of equal shares; above, one-sided by Agresti & Caffo's (2000)
-    standard error, which adds a success and a failure to each side. `n` may be an effective number of rows.
+    With `least` 0 the p-value is that of the pooled test of equal shares; above, by the standard error where the shares
+    are `least` apart and as likely as can be (Farrington & Manning 1990), for either sign. `n` may be an effective
+    number of rows.
     """
     p, q = before / n, now / m
     low_p, high_p = wilson(before, n, level)
     low_q, high_q = wilson(now, m, level)
     together = (before + now) / (n + m)
     error = math.sqrt(together * (1 - together) * (1 / n + 1 / m))
-    a, b = (before + 1) / (n + 2), (now + 1) / (m + 2)
-    wide = math.sqrt(a * (1 - a) / (n + 2) + b * (1 - b) / (m + 2))
 
     def beyond(least: float) -> float:
         if least <= 0:
             return 2 * normal_tail(abs(q - p) / error) if error else 1.0
-        return normal_tail((abs(b - a) - least) / wide)
+        if abs(q - p) <= least:
+            return 1.0
+        one, two = ((before, n), (now, m)) if q > p else ((now, m), (before, n))
+        return 2 * normal_tail((abs(q - p) - least) / _error_apart(*one, *two, least))
 
     return Found(
         effect=q - p,
@@ -55,6 +57,25 @@ def proportions(before: float, n: float, now: float, m: float, level: float) -> 
         certain=(q - p, q - p),
         extra={"before": p, "now": q},
     )
+
+
+def _error_apart(few: float, n: float, many: float, m: float, least: float) -> float:
+    """Standard error of `many / m - few / n` at the likeliest shares that are `least` apart; by bisection."""
+    low, high = 0.0, 1.0 - least
+
+    def slope(share: float) -> float:
+        other = share + least
+        made = 0.0
+        for count, rows, at in ((few, n, share), (many, m, other)):
+            made += (count / at if count else 0.0) - ((rows - count) / (1 - at) if rows > count else 0.0)
+        return made
+
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if slope(middle) > 0 else (low, middle)
+    share = (low + high) / 2
+    other = share + least
+    return math.sqrt(share * (1 - share) / n + other * (1 - other) / m) or 1e-300
 
 
 def difference(before: float, before_error: float, now: float, now_error: float, level: float) -> Found:

@@ -174,7 +174,7 @@ def chi_square(before: Sketch, now: Sketch, level: float, exact: Exact | None) -
 
     χ² is Pearson's of the 2 x k table with rare levels pooled; its non-centrality has an exact interval, by which w
     has one. Unlike Cramér's V, w does not depend on the samples' sizes; of equal ones it is 2 V. `moved` is the share
-    of rows that would have to change their level, less what chance adds.
+    of rows that surely have another level: the total variation, less what chance adds at most.
     """
     del exact
     found = counts(before, now)
@@ -190,9 +190,11 @@ def chi_square(before: Sketch, now: Sketch, level: float, exact: Exact | None) -
     statistic = float((share * (two / m - one / n) ** 2 / together).sum())
     freedom = one.size - 1
     half = float(np.abs(two / m - one / n).sum()) / 2
-    # What chance alone adds to it: half the mean of |N(0, variance)| over the cells.
-    chance = float(np.sqrt(2 / math.pi * together * (1 - together) / share).sum()) / 2
-    extra = {"moved": max(0.0, half - chance), "chi2": statistic, "freedom": float(freedom)}
+    # What chance alone adds: half the sum of |N(0, variance)| over the cells, by its mean and three of its deviations.
+    variance = together * (1 - together) / share
+    chance = float(np.sqrt(2 / math.pi * variance).sum()) / 2
+    surely = half - chance - 3 * math.sqrt(float(variance.sum()) * (1 - 2 / math.pi) / 2)
+    extra = {"moved": max(0.0, surely), "chi2": statistic, "freedom": float(freedom)}
     if freedom < 1:
         return Found(effect=0.0, low=0.0, high=1.0, beyond=lambda _: 1.0, certain=(0.0, 0.0), extra=extra)
     low, high = non_centrality(statistic, freedom, level)

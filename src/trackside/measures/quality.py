@@ -19,8 +19,8 @@ from trackside.sketch.numbers import Floats
 if TYPE_CHECKING:
     from trackside.measures.exact import Exact
 
-NODES = 64
-"""Points at which the mass beyond a sample's extremes is taken."""
+NODES = 256
+"""Steps in which the mass beyond a sample's extremes is taken (Simpson's rule)."""
 
 
 def missing(before: Sketch, now: Sketch, level: float, exact: Exact | None) -> Found | None:
@@ -56,7 +56,7 @@ def out_of_range(before: Sketch, now: Sketch, level: float, exact: Exact | None)
         return None
     count = outside(before, now)
     n, m = before.numbers.count, now.numbers.count
-    beyond = _tails(count, n, m)
+    beyond = _Tail(count, n, m)
     tail = (1 - level) / 2
     share = count / m
     return Found(
@@ -77,17 +77,21 @@ def outside(before: Sketch, now: Sketch) -> int:
     return int(now.numbers.counts[there].sum())
 
 
-def _tails(count: int, n: int, m: int) -> _Tail:
-    from scipy.special import betaincinv
-
-    return _Tail(count, m, np.asarray(betaincinv(2.0, max(1.0, n - 1.0), (np.arange(NODES) + 0.5) / NODES)))
-
-
 class _Tail:
-    """P(at least `count` of m rows lie beyond), by the share that is there beside what chance puts there."""
+    """P(at least `count` of m rows lie beyond n others' extremes), by the share that is there beside what chance puts
+    there.
+    """
 
-    def __init__(self, count: int, rows: int, mass: Floats) -> None:
-        self._count, self._rows, self._mass = count, rows, mass
+    def __init__(self, count: int, n: int, m: int) -> None:
+        from scipy.special import betaincinv
+
+        self._count, self._rows = count, m
+        width = max(1.0, n - 1.0)
+        self._mass: Floats = np.linspace(0.0, float(betaincinv(2.0, width, 1 - 1e-12)), NODES + 1)
+        simpson = np.tile([2.0, 4.0], NODES // 2 + 1)[: NODES + 1]
+        simpson[[0, -1]] = 1.0
+        weights = simpson * self._mass * (1 - self._mass) ** (width - 1)
+        self._weights: Floats = weights / weights.sum()
 
     def __call__(self, least: float) -> float:
         from scipy.special import betainc
@@ -95,7 +99,7 @@ class _Tail:
         if not self._count:
             return 1.0
         share = np.minimum(self._mass + max(0.0, least), 1.0)
-        return float(np.mean(betainc(self._count, self._rows - self._count + 1.0, share)))
+        return float((self._weights * betainc(self._count, self._rows - self._count + 1.0, share)).sum())
 
 
 def _least(beyond: _Tail, tail: float, share: float) -> float:
