@@ -187,6 +187,20 @@ def test_the_first_year_is_as_quiet_where_the_reference_tells_its_seasons() -> N
 
 
 @pytest.mark.parametrize("column", [0, 15, 25], ids=["no season", "week", "week and year"])
+def test_a_step_is_proposed_where_only_the_reference_tells_the_season(column: int) -> None:
+    waits = []
+    for begins in (30, 120, 250):
+        way = 1.0 if season(begins)[column] >= 0 else -1.0
+        moved = np.where(np.arange(COLUMNS) == column, 0.6 * way, 0.0)
+        year = Year(lambda day, moved=moved, begins=begins: moved if day >= begins else moved * 0.0, seed=begins)
+        year.seasons = year.known()
+        year.run(range(begins - 3, begins + 4))
+        waits.append([day - begins + 1 for day in proposed(year.verdicts, POLICIES[0], range(begins - 3, begins + 4))])
+    print(f"proposed on days {waits} of the step")
+    assert waits == [[2], [2], [2]]
+
+
+@pytest.mark.parametrize("column", [0, 15, 25], ids=["no season", "week", "week and year"])
 def test_a_step_is_proposed_in_time(column: int, recorded: dict[str, Verdict]) -> None:
     """0.6 σ further off than the season, at four times of the year: within the checks that the policy asks for.
 

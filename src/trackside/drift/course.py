@@ -25,8 +25,12 @@ AROUND = 10
 YEARS = 3
 OTHERS = 4
 """Checks of other days that must be there to call a day's effect its season's."""
+LATELY = 6
+"""Checks of which two others make an alarm that comes and goes more than a single one."""
 RECENT = 62
 """Days in which a trend or a step is looked for."""
+FAR = 1e9
+"""Effects beyond are drawn in, so that their squares are numbers."""
 CLEAR = 3.0
 """Standard errors by which a slope must differ from 0 to be a trend."""
 WEEKDAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
@@ -45,6 +49,8 @@ class Day:
     version: str
     moved: tuple[tuple[str, float], ...] = ()
     """Of categories, by how much each level's share changed."""
+    usual: bool = False
+    """Whether it was found to be the season's."""
 
 
 _Indexed = tuple[Verdict, dict[tuple[str, str], Test]]
@@ -123,6 +129,7 @@ def _days(column: str, name: str, verdicts: Sequence[_Indexed]) -> list[Day]:
                 threshold=test.threshold or 0.0,
                 version=one.reference.version,
                 moved=_moved(one, column),
+                usual=column in one.courses and one.courses[column].kind == "seasonal",
             )
         )
     return made
@@ -155,7 +162,7 @@ def course(days: Sequence[Day], known: tuple[Sequence[float], Sequence[float]] =
     own = [day for day in past if day.version == today.version]
     row = [today]
     for day in own:
-        if not day.alarm or not _same_way(day, today):
+        if not day.alarm or day.usual or not _same_way(day, today):
             break
         row.append(day)
     quiet = [day for day in own[len(row) - 1 :] if (today.at - day.at).days <= RECENT]
@@ -163,13 +170,16 @@ def course(days: Sequence[Day], known: tuple[Sequence[float], Sequence[float]] =
     if len(row) == 1:
         if not quiet:
             return Course(kind="one-off", evidence="the first check against this version")
+        often = sum(day.alarm and not day.usual and _same_way(day, today) for day in quiet[:LATELY])
+        if often >= 2:
+            return Course(
+                kind="persistent", evidence=f"comes and goes: {often} of the {len(quiet[:LATELY])} checks before"
+            )
         words = (
             f"{found} of the {len(quiet)} checks before found it"
             if found
-            else f"none of the {len(quiet)} checks before found it"
+            else f"none of the {len(quiet)} checks before"
         )
-        if found >= 2 and 2 * found >= len(quiet[: 2 * found]):
-            return Course(kind="persistent", evidence=f"comes and goes: {words}")
         return Course(kind="one-off", evidence=words)
     return _shape_of(list(reversed(row)), list(reversed(quiet)))
 
@@ -266,7 +276,7 @@ def _shape_of(row: list[Day], before: list[Day]) -> Course:
     if len(row) < 3 or len(window) < 6:
         return Course(kind="persistent", evidence=since)
     x = np.array([(day.at - window[0].at).days for day in window], dtype=np.float64)
-    y = np.abs(np.array([day.effect for day in window]))
+    y = np.minimum(np.abs([day.effect for day in window]), FAR)
     slope, error, left = _line(x, y)
     jump = _jump(y)
     step = float(((y - jump) ** 2).sum())

@@ -21,6 +21,7 @@ from trackside.drift.course import classified
 from trackside.drift.history import streak
 from trackside.drift.placeholders import parse_date
 from trackside.drift.profile import MAX_BYTES
+from trackside.drift.seasons import Seasons
 from trackside.drift.sources import Data, Places, gather
 from trackside.drift.tell import CONCLUSIONS, Checked, exit_code, told
 from trackside.errors import ConfigError, DataError, NotFound, Refused, TracksideError
@@ -190,7 +191,9 @@ class _Check:
         )
         verdict = check(profile, data, policy, asked)
         earlier = past.before(self.as_of)
-        verdict = msgspec.structs.replace(verdict, courses=classified(verdict, earlier))
+        verdict = msgspec.structs.replace(
+            verdict, courses=classified(verdict, earlier, Seasons.from_document(profile.details.get("seasons")))
+        )
         verdict = msgspec.structs.replace(verdict, streak=streak(verdict, earlier))
         recorded = past.of(self.as_of)
         if recorded is not None and store.same(recorded, verdict):
