@@ -11,8 +11,8 @@ from trackside.sketch.numbers import Counts, Floats, Numbers
 _HOUR = 3600.0
 _THURSDAY = 3
 """The weekday of 1970-01-01, where Monday is 0."""
-_SPAN = 1 << 20
-"""Hours, 120 years, that are counted in one array; more are sorted."""
+_DAYS = 1 << 16
+"""Days, 179 years, that are counted in one table; more are sorted."""
 _END = 2.0**63
 """Seconds before and after 1970 from which on there is no calendar."""
 
@@ -45,21 +45,18 @@ def calendar_of(seconds: Floats, counts: Counts | None = None) -> Calendar:
     if not len(seconds):
         return Calendar()
     passed = np.floor(seconds / _HOUR).astype(np.int64)
-    first = int(passed.min())
-    if int(passed.max()) - first < _SPAN:
-        sums = np.bincount(passed - first, weights=counts)
-        hours = np.flatnonzero(sums)
-        sums = sums[hours]
-        hours += first
+    day = int(passed.min()) // 24
+    length = int(passed.max()) // 24 - day + 1
+    if length <= _DAYS:
+        passed -= 24 * day
+        table = np.bincount(passed, minlength=24 * length).reshape(length, 24)
+        days, of_days, hours = day + np.arange(length), table.sum(axis=1), table.sum(axis=0)
     else:
-        hours, places = np.unique(passed, return_inverse=True)
-        sums = np.bincount(places, weights=counts)
-    days = hours // 24
+        days, of_days = np.unique(passed // 24, return_counts=True)
+        hours = np.bincount(passed % 24, minlength=24)
     months = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12
     return Calendar(
-        hours=_summed(hours % 24, sums, 24),
-        weekdays=_summed((days + _THURSDAY) % 7, sums, 7),
-        months=_summed(months, sums, 12),
+        hours=hours, weekdays=_summed((days + _THURSDAY) % 7, of_days, 7), months=_summed(months, of_days, 12)
     )
 
 
