@@ -67,7 +67,8 @@ def learn(table: Table, policy: DriftPolicy) -> tuple[dict[str, float], dict[str
         name: {
             level: _figures(one) | {"metrics": {key: each.value for key, each in one.metrics.items()}}
             for level, part in levels(rows, name)
-            if (one := measured(pairs_of(part), positive=found.positive, decision=policy.decision)).metrics
+            if part.scores.size >= policy.min_rows  # fewer are not judged, and are not for a release to name
+            and (one := measured(pairs_of(part), positive=found.positive, decision=policy.decision)).metrics
         }
         for name in rows.slices
     }

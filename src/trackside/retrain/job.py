@@ -117,7 +117,8 @@ def _data_branch(job: RetrainJob, config: Config, models: tuple[str, ...]) -> di
     for name in models:
         model = config.model(name)
         if model is not None and model.drift is not None:
-            paths |= {*wanted(name, tree.paths(), model.drift.history), proposal_path(name)}
+            within = model.drift.retrain.within if model.drift.retrain else 0
+            paths |= {*wanted(name, tree.paths(), max(model.drift.history, 2 * within)), proposal_path(name)}
     return tree.read(sorted(path for path in paths if path in tree.entries))
 
 
