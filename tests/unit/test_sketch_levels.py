@@ -228,6 +228,12 @@ def test_published_levels_are_as_certified(counts: dict[str, int], limit: int) -
     assert named_as(whole, found.counts).counts.items() >= found.counts.items()
 
 
+def test_ids_are_not_published() -> None:
+    found = published(exact({"unknown": 40, **{f"id {one}": 1 for one in range(50)}}))
+    assert (dict(found.counts), found.rest, found.bound, found.distinct) == ({"unknown": 40}, 50, 1, 51)
+    assert len(published(exact({"unknown": 50, **{f"id {one}": 1 for one in range(50)}})).counts) == 51
+
+
 def test_a_level_that_looks_like_a_digest_is_not_taken_for_one() -> None:
     rare = exact({"rare": 1, "often": 9, texts.digest_name("rare"): 7})
     found = published(rare)

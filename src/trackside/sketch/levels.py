@@ -92,8 +92,13 @@ def merged(*parts: Levels, limit: int = TRACKED) -> Levels:
 
 
 def published(levels: Levels, limit: int = PUBLISHED) -> Levels:
-    """The most frequent levels, with rare ones by a digest; so is what looks like one."""
+    """The most frequent levels, with rare ones by a digest; so is what looks like one. Where most rows are of rare
+    levels, as of names and ids, those are left out: they would be no news, and a digest of an id can be guessed.
+    """
     order = list(levels.counts.items())
+    common = sum(count >= LEAST_COUNT for count in levels.counts.values())
+    if 2 * sum(count for _, count in order[:common]) < levels.count:
+        limit = min(limit, common)
     kept: dict[str, int] = {}
     for name, count in order[:limit]:
         shown = name if count >= LEAST_COUNT and not name.startswith("~") else digest_name(name)
