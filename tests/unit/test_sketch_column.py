@@ -371,3 +371,5 @@ def test_what_names_single_rows_is_not_published() -> None:
     assert sorted(name[0] for name in found.levels.counts) == ["o", "~", "~"]
     assert (dict(found.patterns.counts), found.patterns.rest) == ({"a": 9}, 5)
     assert found.otherwise == ()
+    truths = counted("boolean", pa.array([True, False, False]))
+    assert published(truths).levels == truths.levels

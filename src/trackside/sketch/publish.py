@@ -13,17 +13,19 @@ BYTES = 20_000
 
 
 def published(sketch: Sketch) -> Sketch:
-    """The sketch with rare levels by a digest and rare patterns among the rest; of many numbers that share few bits,
-    fewer bits: a profile does not list the values of every row.
+    """The sketch with rare levels of categories by a digest and rare patterns among the rest; of many numbers that
+    share few bits, fewer bits: a profile does not list the values of every row.
     """
-    patterns = sketch.patterns
+    patterns, named = sketch.patterns, sketch.levels
+    if named is not None and sketch.kind == "category":
+        named = levels.published(named)
     if patterns is not None:
         common = sum(count >= levels.LEAST_COUNT for count in patterns.counts.values())
         patterns = levels.published(patterns, limit=common)
     return replace(
         sketch,
         numbers=_fitting(sketch.numbers),
-        levels=levels.published(sketch.levels) if sketch.levels is not None else None,
+        levels=named,
         lengths=_fitting(sketch.lengths),
         patterns=patterns,
         otherwise=(),
