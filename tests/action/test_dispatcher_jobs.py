@@ -293,6 +293,21 @@ def _gone(pid: int) -> bool:
         return True
 
 
+def test_waiting_for_some_runs_leaves_the_others_alone(world: World, tmp_path: Path) -> None:
+    gate = tmp_path / "open"
+    steps = "permissions: {}\njobs: {j: {runs-on: %s, steps: [{run: '%s', shell: bash}]}}"
+    slow = steps % ("[self-hosted, gpu]", f"until [ -e {gate} ]; do sleep 0.05; done")
+    world.add(f"on: workflow_dispatch\n{slow}", "slow.yml")
+    world.add(f"on: workflow_dispatch\n{steps % ('ubuntu-latest', 'true')}", "quick.yml")
+    waits, ends = world.dispatch("slow.yml"), world.dispatch("quick.yml")
+    assert world.dispatcher.wait_idle(60, lambda run: run["id"] == ends)
+    assert world.run(ends)["conclusion"] == "success"
+    assert world.run(waits)["status"] != "completed"
+    assert not world.dispatcher.wait_idle(0.2)
+    gate.touch()
+    assert world.done(waits)[0]["conclusion"] == "success"
+
+
 def test_a_rerun_of_failed_jobs_takes_the_others_over_and_replaces_artifacts(world: World) -> None:
     world.add("""
 on: workflow_dispatch

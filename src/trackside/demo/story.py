@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from trackside.config.load import load as load_config
-from trackside.demo.tour import MODEL, Tour, executed, metrics
+from trackside.demo.tour import MODEL, Tour, executed, metrics, topics
 from trackside.demo.world import AUTHOR, REPO, STRANGER
 from trackside.documents.codec import load
 from trackside.documents.image import Image
@@ -28,16 +28,29 @@ class Story(Tour):
         """All steps. Raises EvidenceMissing."""
         self.step("a project adopts Trackside: trackside init", self._adopt)
         self.step("baseline run", self._baseline)
-        self.step("pull request that improves the model", self._better)
-        self.step("pull request that breaks a bound", self._worse)
-        self.step("pull request that changes the README", self._readme)
-        self.step("merge: the first release and its image", lambda: self._release(self.better, "1.0.0"))
-        self.step("production data of May: no drift", lambda: self._drift(5, "ok", streak=0))
-        self.step("production data of October: drift", lambda: self._drift(10, "drift", streak=1))
-        self.step("production data of November: drift again, a retraining pull request", self._retrain)
-        self.step("/promote delay staging: refused for a stranger, done for a maintainer", self._promote)
+        self.step("three pull requests", self._open)
+        self.together(
+            [("pull request that improves the model", self._better)],
+            [("pull request that breaks a bound", self._worse)],
+            [("pull request that changes the README", self._readme)],
+        )
+        self.step("merge: the first release", lambda: self._release(self.better, "1.0.0"))
+        self.together(
+            [("image of the first release", lambda: self._image("1.0.0"))],
+            [
+                ("production data of May: no drift", lambda: self._drift(5, "ok", streak=0)),
+                ("production data of October: drift", lambda: self._drift(10, "drift", streak=1)),
+            ],
+        )
+        self.together(
+            [("production data of November: drift again, a retraining pull request", self._retrain)],
+            [("/promote delay staging: refused for a stranger, done for a maintainer", self._promote)],
+        )
         self.step("merge of the retraining: the next release", lambda: self._release(self.retraining, "1.1.0"))
-        self.step("promotion of the new version and /rollback", self._rollback)
+        self.together(
+            [("image of the next release", lambda: self._image("1.1.0"))],
+            [("promotion of the new version and /rollback", self._rollback)],
+        )
 
     # Adoption
 
@@ -78,44 +91,44 @@ class Story(Tour):
 
     # Pull requests
 
-    def _pull(self, title: str, branch: str, features: str) -> int:
+    def _open(self) -> dict[str, Any]:
         params = (self.hub.bare(REPO).file("main", "params.yaml") or b"").decode()
         start = params.index("features:")
-        changed = params[:start] + features + params[params.index("\n", start) :]
-        self.hub.commit_folder(REPO, branch, {"params.yaml": changed.encode()}, title, self.world.actor())
-        number = self.hub.open_pull(REPO, title=title, head=branch, base="main", actor=self.world.actor())
-        self.wait()
-        return number
+        better, worse = (params[:start] + one + params[params.index("\n", start) :] for one in (BETTER, WORSE))
+        words = (self.hub.bare(REPO).file("main", "README.md") or b"").decode() + "\nQuestions: open an issue.\n"
+        self.better = self._pull("Use the whole schedule", "better", "params.yaml", better)
+        self.worse = self._pull("Origin alone is enough", "worse", "params.yaml", worse)
+        self.opened = time.monotonic()
+        self.words = self._pull("Say where to ask", "words", "README.md", words)
+        return {"pull_requests": [self.better, self.worse, self.words]}
+
+    def _pull(self, title: str, branch: str, path: str, text: str) -> int:
+        self.hub.commit_folder(REPO, branch, {path: text.encode()}, title, self.world.actor())
+        return self.hub.open_pull(REPO, title=title, head=branch, base="main", actor=self.world.actor())
 
     def _better(self) -> dict[str, Any]:
-        self.better = self._pull("Use the whole schedule", "better", BETTER)
         return self._trained(self.better, "better", "success", "**Gate passed**")
 
     def _worse(self) -> dict[str, Any]:
-        number = self._pull("Origin alone is enough", "worse", WORSE)
-        return self._trained(number, "worse", "failure", "**Gate failed**")
+        return self._trained(self.worse, "worse", "failure", "**Gate failed**")
 
     def _trained(self, number: int, name: str, expected: str, words: str) -> dict[str, Any]:
+        self.wait(f"#{number}")
         evidence = self.report(number, name)
-        run, document = self.newest_run(name)
+        run, document = self.newest_run(name, number)
         self.check(evidence["check_conclusion"] == expected, f"check is {evidence['check_conclusion']}, not {expected}")
-        self.check(run.source.pull_request == number, "the run document names another pull request")
         self.check(executed(run) > 0, "nothing was trained")
         comment = (self.out / evidence["comment"]).read_text()
         self.check(words in comment and "`roc_auc`" in comment, f"the comment does not say {words} with its metrics")
         return {**evidence, "run_document": document, "stages_executed": executed(run), "metrics": metrics(run)}
 
     def _readme(self) -> dict[str, Any]:
-        text = (self.hub.bare(REPO).file("main", "README.md") or b"").decode() + "\nQuestions: open an issue.\n"
-        self.hub.commit_folder(REPO, "words", {"README.md": text.encode()}, "Say where to ask", self.world.actor())
-        runs = len(self.state.list("run", REPO, workflow_path=".github/workflows/train.yml"))
-        started = time.monotonic()
-        number = self.hub.open_pull(REPO, title="Say where to ask", head="words", base="main", actor=self.world.actor())
-        self.wait()
-        seconds = round(time.monotonic() - started, 2)
-        evidence = self.report(number, "words")
-        trained = len(self.state.list("run", REPO, workflow_path=".github/workflows/train.yml")) - runs
-        self.check(trained == 0, "a README change started training")
+        self.wait(f"#{self.words}")
+        seconds = round(time.monotonic() - self.opened, 2)
+        evidence = self.report(self.words, "words")
+        training = self.state.list("run", REPO, workflow_path=".github/workflows/train.yml")
+        trained = [one["id"] for one in training if f"#{self.words}" in topics(one)]
+        self.check(not trained, "a README change started training")
         self.check(evidence["check_conclusion"] == "success", f"check is {evidence['check_conclusion']}")
         baseline = load(Run, (self.out / "evidence/baseline.run.json").read_bytes())
         pointer = self.recorded(f"inputs/{MODEL}/{baseline.input_digest.removeprefix('sha256:')}.json")
@@ -132,35 +145,46 @@ class Story(Tour):
     def _release(self, number: int, version: str) -> dict[str, Any]:
         """Merging publishes what the pull request trained, without training again."""
         runs = self.paths(f"runs/{MODEL}")
-        commit = self.merge(number)
+        self.merged = self.merge(number)
+        self.wait(f"commit {self.merged}", "register")
         self.no_failed_runs()
         self.check(self.paths(f"runs/{MODEL}") == runs, "the merge trained again")
         tag = f"{MODEL}@v{version}"
-        release, document = self.document(Release, f"releases/{MODEL}/{version}.json", f"release-{version}")
-        self.check(release.state == "published" and tag in self.releases(), f"{tag} is {release.state}")
+        release, evidence = self._published(version)
         self.check(tag in self.tags(), f"there is no tag {tag}")
         trained = load(Run, self.recorded(f"runs/{MODEL}/{release.run}.json") or b"")
-        self.check(release.commit == commit, f"{tag} names another commit")
+        self.check(release.commit == self.merged, f"{tag} names another commit")
         self.check(trained.source.pull_request == number, f"{tag} is not what #{number} trained")
+        model = next(one for one in trained.artifacts if one.role == "model")
+        self.check(release.model_digest == model.digest, "the released model is not the trained one")
+        return {"tag": tag, **evidence, "stages_executed": 0}
+
+    def _published(self, version: str) -> tuple[Release, dict[str, Any]]:
+        """A release's record and, saved, its assets, each held to the digest that the record gives."""
+        tag = f"{MODEL}@v{version}"
+        release, document = self.document(Release, f"releases/{MODEL}/{version}.json", f"release-{version}")
+        self.check(release.state == "published" and tag in self.releases(), f"{tag} is {release.state}")
         files = self.world.assets(tag, self.out / "evidence" / tag)
         for asset in release.assets:
             self.check(files[asset.name].digest == asset.digest, f"{asset.name} has another digest than recorded")
-        model = next(one for one in trained.artifacts if one.role == "model")
-        self.check(release.model_digest == model.digest, "the released model is not the trained one")
-        image = load(Image, files["image.json"].path.read_bytes())
+        return release, {"release": document, "assets": sorted(files)}
+
+    def _image(self, version: str) -> dict[str, Any]:
+        """The image that was built and tested after the merge, and the proposal to deploy it."""
+        self.wait(f"commit {self.merged}")
+        self.no_failed_runs()
+        _, published = self._published(version)
+        self.check("image.json" in published["assets"], f"release {version} has no image.json")
+        image = load(Image, (self.out / "evidence" / f"{MODEL}@v{version}" / "image.json").read_bytes())
         smoke = image.smoke
         self.check(smoke.requests > 0 and smoke.passed == smoke.requests, f"smoke test: {smoke}")
         self.check(smoke.bad_requests > 0 and smoke.bad_refused == smoke.bad_requests, f"smoke test: {smoke}")
         evidence = {
-            "tag": tag,
-            "release": document,
-            "assets": sorted(files),
-            "stages_executed": 0,
             "image": image.digest
             or ("built, not pushed" if image.container else "the Bento, served without a container"),
             "smoke": f"{smoke.passed}/{smoke.requests} answers, {smoke.bad_refused}/{smoke.bad_requests} refusals",
         }
-        return {**evidence, **self._deployed(image)}
+        return {**published, **evidence, **self._deployed(image)}
 
     def _deployed(self, image: Image) -> dict[str, Any]:
         """The pull request that changes the digest, where there is an image to name."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,17 @@ MODEL = "delay"
 LIMIT = 900.0
 """Seconds that one step may take."""
 
-SHOWN = ("pull_request", "check_conclusion", "stages_executed", "tag", "verdict", "image", "decision", "api_calls")
+SHOWN = (
+    "pull_requests",
+    "pull_request",
+    "check_conclusion",
+    "stages_executed",
+    "tag",
+    "verdict",
+    "image",
+    "decision",
+    "api_calls",
+)
 """Evidence that is told while the demo runs."""
 
 
@@ -31,13 +42,30 @@ class EvidenceMissing(TracksideError):
     reason_code = "evidence_missing"
 
 
+Work = Callable[[], dict[str, Any]]
+"""Does a step and returns its evidence."""
+
+
 @dataclass(kw_only=True)
 class Step:
-    """One step: seconds and what it left behind."""
+    """One step: seconds and what it left behind. `topics` tell which workflow runs came of it."""
 
     name: str
     seconds: float = 0.0
     evidence: dict[str, Any] = field(default_factory=dict)
+    topics: set[str] = field(default_factory=set)
+
+
+def topics(run: Mapping[str, Any]) -> set[str]:
+    """What a workflow run is about: itself, pull requests, the comment that asked, the pushed commit."""
+    inputs, payload = run["inputs"] or {}, run["event_payload"]
+    found = {f"run {run['id']}", *(f"#{number}" for number in run["pull_numbers"])}
+    if run["event"] == "push":
+        found.add(f"commit {run['sha']}")
+    if "comment" in payload:
+        found.add(f"comment {payload['comment']['id']}")
+    named = {"pull-request": "#{}", "comment": "comment {}", "commit": "commit {}"}
+    return found | {form.format(inputs[name]) for name, form in named.items() if inputs.get(name)}
 
 
 class Tour:
@@ -47,10 +75,16 @@ class Tour:
         self.world, self.out, self.say = world, out, say
         self.steps: list[Step] = []
         self._told: dict[int, str] = {}
+        self._telling = threading.Lock()
+        self._own = threading.local()
         self.state, self.hub = world.sandbox.state, world.sandbox.hub
 
-    def step(self, name: str, work: Callable[[], dict[str, Any]]) -> None:
+    def step(self, name: str, work: Work) -> None:
         """Do one step. Raises EvidenceMissing where it is not as it should be."""
+        step = Step(name=name)
+        with self._telling:
+            self.steps.append(step)
+        self._own.step = step
         self.say(f"▶ {name}")
         started = time.monotonic()
         calls = len(self.world.sandbox.calls)
@@ -58,18 +92,41 @@ class Tour:
         self.check(
             not self.world.sandbox.violations, f"exchanges off GitHub's contract: {self.world.sandbox.violations[:3]}"
         )
-        evidence.setdefault("api_calls", len(self.world.sandbox.calls) - calls)
-        step = Step(name=name, seconds=round(time.monotonic() - started, 2), evidence=evidence)
-        self.steps.append(step)
-        shown = ", ".join(f"{key.replace('_', ' ')} {evidence[key]}" for key in SHOWN if key in evidence)
-        self.say(f"  {step.seconds:.1f} s: {shown}")
+        mine = {run["id"] for run in self.state.list("run", REPO) if topics(run) & step.topics}
+        made = sum(one.run_id in mine for one in self.world.sandbox.calls[calls:])
+        step.seconds, step.evidence = round(time.monotonic() - started, 2), {**evidence, "api_calls": made}
+        shown = ", ".join(f"{key.replace('_', ' ')} {step.evidence[key]}" for key in SHOWN if key in step.evidence)
+        self.say(f"✓ {name}, {step.seconds:.1f} s: {shown}")
+
+    def together(self, *lanes: Sequence[tuple[str, Work]]) -> None:
+        """Do the steps of each lane one after another, and the lanes side by side. Raises what the first one raised."""
+        errors: list[Exception] = []
+
+        def follow(lane: Sequence[tuple[str, Work]]) -> None:
+            try:
+                for name, work in lane:
+                    if not errors:
+                        self.step(name, work)
+            except Exception as error:
+                errors.append(error)
+
+        # Daemons: Ctrl-C ends the demo without waiting for workflows.
+        threads = [threading.Thread(target=follow, args=(lane,), daemon=True) for lane in lanes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if errors:
+            raise errors[0]
 
     def check(self, holds: bool, what: str) -> None:
         if not holds:
             raise EvidenceMissing(what, remedy=f"look at the pages: {self.out / 'site'}")
 
     def summary(self, seconds: float) -> dict[str, Any]:
-        steps = [{"name": one.name, "seconds": one.seconds, "evidence": one.evidence} for one in self.steps]
+        steps = [
+            {"name": one.name, "seconds": one.seconds, "evidence": one.evidence} for one in self.steps if one.evidence
+        ]
         return {"schema": "trackside.demo/1", "seconds": round(seconds, 1), **self.dearest(), "steps": steps}
 
     def dearest(self) -> dict[str, int]:
@@ -85,47 +142,56 @@ class Tour:
         """Press "Run workflow" on the default branch and wait for what comes of it."""
         path = f".github/workflows/{workflow}"
         checked = self.world.dispatcher.check_inputs(REPO, path, "main", dict(inputs))
-        self.hub.dispatch(REPO, path, "main", checked, self.world.actor(login))
-        self.wait()
+        self.wait(f"run {self.hub.dispatch(REPO, path, 'main', checked, self.world.actor(login))}")
 
     def comment(self, number: int, body: str, login: str = AUTHOR) -> int:
         """Write a comment and wait for what comes of it; returns its id."""
         made = self.hub.add_comment(REPO, number, body, self.world.actor(login))
-        self.wait()
+        self.wait(f"comment {made['id']}")
         return int(made["id"])
 
     def merge(self, number: int) -> str:
-        """Press "Merge" and wait for what comes of it; returns the merge commit."""
-        commit = self.hub.merge_pull(REPO, number, self.world.actor())
-        self.wait()
-        return commit
+        """Press "Merge"; returns the merge commit."""
+        return self.hub.merge_pull(REPO, number, self.world.actor())
 
     # Waiting
 
-    def wait(self) -> None:
-        """Until all workflows are done, telling what each job does meanwhile."""
+    def wait(self, topic: str, job: str = "") -> None:
+        """Until all workflow runs about something are done, or one job of them; tells what every job does meanwhile."""
+        self._own.step.topics.add(topic)
         deadline = time.monotonic() + LIMIT
-        while not self.world.dispatcher.wait_idle(0.2):
+        while not (self._ended(topic, job) if job else self._idle(topic)):
             self._tell_jobs()
             self.check(time.monotonic() < deadline, f"workflows did not finish within {LIMIT:.0f} s")
         self._tell_jobs()
 
+    def _idle(self, topic: str) -> bool:
+        return self.world.dispatcher.wait_idle(0.2, lambda run: topic in topics(run))
+
+    def _ended(self, topic: str, job: str) -> bool:
+        if self._idle(topic):
+            return True
+        runs = [run["id"] for run in self.state.list("run", REPO) if topic in topics(run)]
+        jobs = self.state.list("job", REPO, key=job, status="completed")
+        return any(one["run_id"] in runs for one in jobs)
+
     def _tell_jobs(self) -> None:
-        for job in self.state.list("job", REPO):
-            word = job["conclusion"] or job["status"]
-            if word != "queued" and self._told.get(job["id"]) != word:
-                self._told[job["id"]] = word
-                run = self.state.get("run", REPO, job["run_id"]) or {}
-                where = f" on {job['runner_name']}" if word == "in_progress" else ""
-                self.say(f"    {run.get('display_title')} · {job['name']}: {word.replace('_', ' ')}{where}")
+        with self._telling:
+            for job in self.state.list("job", REPO):
+                word = job["conclusion"] or job["status"]
+                if word != "queued" and self._told.get(job["id"]) != word:
+                    self._told[job["id"]] = word
+                    run = self.state.get("run", REPO, job["run_id"]) or {}
+                    where = f" on {job['runner_name']}" if word == "in_progress" else ""
+                    self.say(f"    {run.get('display_title')} · {job['name']}: {word.replace('_', ' ')}{where}")
 
     def no_failed_runs(self) -> None:
-        """Every workflow run so far has succeeded; the log's end of one that has not is in the error.
+        """Every workflow run that is over has succeeded; the log's end of one that has not is in the error.
 
         Runs of pull requests that a workflow opened wait for a person's approval, as on GitHub.
         """
         for run in self.state.list("run", REPO):
-            if run["conclusion"] not in ("success", "skipped", "action_required"):
+            if run["status"] == "completed" and run["conclusion"] not in ("success", "skipped", "action_required"):
                 log = "\n".join(
                     self.log(job)[-2500:]
                     for job in self.state.list("job", REPO, run_id=run["id"])
@@ -174,9 +240,10 @@ class Tour:
         listing = self.hub.bare(REPO).git("ls-tree", "-r", "--name-only", "trackside-data", check=False).text
         return sorted(path for path in listing.split() if path.startswith(folder + "/"))
 
-    def newest_run(self, name: str) -> tuple[Run, str]:
-        """The newest run document on the data branch, checked against its schema and saved with its statement."""
-        found = [load(Run, self.recorded(path) or b"", name=path) for path in self.paths(f"runs/{MODEL}")]
+    def newest_run(self, name: str, pull: int | None = None) -> tuple[Run, str]:
+        """The newest run document of a pull request or, with None, of the default branch; saved with its statement."""
+        every = [load(Run, self.recorded(path) or b"", name=path) for path in self.paths(f"runs/{MODEL}")]
+        found = [one for one in every if one.source.pull_request == pull]
         if not found:
             self.no_failed_runs()
         self.check(bool(found), "no run document on the data branch")

@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -15,7 +15,7 @@ import yaml
 
 from trackside.demo.laptop import Laptop
 from trackside.errors import ConfigError, ToolError
-from trackside.sandbox.actions.dispatcher import Dispatcher, export_actions
+from trackside.sandbox.actions.dispatcher import GPU, HOSTED, Dispatcher, export_actions
 from trackside.sandbox.hub import folder_files
 from trackside.sandbox.server import Sandbox
 from trackside.system.process import Processes
@@ -36,14 +36,22 @@ PASSED_ON = (
 )
 """Variables of this machine that jobs may see beside PATH: settings of package indexes and certificates."""
 
+RUNNERS = (HOSTED, replace(HOSTED, name="Hosted 2"), GPU, replace(GPU, name="gpu-2"))
+"""Two machines of each kind: pull requests train side by side, and an image is built while other jobs run."""
+
 SOURCE = Path(__file__).resolve().parents[3]
 SHIPPED = Path(__file__).resolve().parents[1] / "shipped"
 
 
 def machine_env(env: Mapping[str, str]) -> dict[str, str]:
-    """PATH with this interpreter's folder first, and what `PASSED_ON` lists."""
+    """PATH with this interpreter's folder first, what `PASSED_ON` lists, and which Python actions build upon.
+
+    Without the last one every action would look for newer ones first, which takes long where PATH holds shims.
+    """
     kept = {name: text for name, text in env.items() if name.upper().startswith(PASSED_ON)}
-    return {**kept, "PATH": f"{Path(sys.executable).parent}:{env.get('PATH', '/usr/bin:/bin')}"}
+    base = env.get("TRACKSIDE_BASE_PYTHON", sys.executable)
+    path = f"{Path(sys.executable).parent}:{env.get('PATH', '/usr/bin:/bin')}"
+    return {**kept, "PATH": path, "TRACKSIDE_BASE_PYTHON": base}
 
 
 def container_fixture(env: Mapping[str, str]) -> dict[str, str]:
@@ -85,11 +93,16 @@ class World:
         self.warehouse = folder / "warehouse" / "flights.csv"
         for made in (self.remote, self.production.parent, self.warehouse.parent):
             shutil.rmtree(made, ignore_errors=True)
+        self._landed = 0
         self.container = container_fixture({**self.env, "HOME": env.get("HOME", str(folder))})
         self.sandbox = Sandbox(folder / "state", self.env, port=port)
         actions = export_actions(SOURCE, folder / "actions")
         self.dispatcher = Dispatcher(
-            self.sandbox.hub, self.env, {"trackside-ml/trackside": actions}, homes=cache / "runners"
+            self.sandbox.hub,
+            self.env,
+            {"trackside-ml/trackside": actions},
+            homes=cache / "runners",
+            runners=RUNNERS,
         )
 
     def __enter__(self) -> World:
@@ -124,7 +137,7 @@ class World:
         files[".dvc/config"] = f"{config}\n['remote \"storage\"']\n    url = {self.remote}\n".encode()
         del files["data/flights.csv.dvc"]
         commit = hub.commit_folder(REPO, "main", files, "Predict late flights", self.actor())
-        self._make_raw_data(say)
+        self._read_raw_data(say)
         self._import_raw_data()
         return commit
 
@@ -148,7 +161,7 @@ class World:
         release = next(one for one in self.sandbox.state.list("release", REPO, tag_name=tag, draft=False))
         folder.mkdir(parents=True, exist_ok=True)
         found = {}
-        for asset in self.sandbox.state.list("asset", REPO, release=release["id"]):
+        for asset in self.sandbox.state.list("asset", REPO, release=release["id"], state="uploaded"):
             address = f"{self.sandbox.api_url}/repos/{REPO}/releases/assets/{asset['id']}"
             wanted = Request(address, headers={"Accept": "application/octet-stream"})  # noqa: S310 - the sandbox
             with urlopen(wanted) as answer:  # noqa: S310
@@ -181,19 +194,29 @@ class World:
 
     def _stock(self, last: int) -> None:
         """The warehouse's table with the flights up to a month, oldest month first: rows are only ever appended."""
-        header, *rows = self._raw.read_text().splitlines(keepends=True)
-        landed = [row for row in rows if int(row.split(",", 1)[0]) <= last]
-        landed.sort(key=lambda row: int(row.split(",", 1)[0]))
         self.warehouse.parent.mkdir(parents=True, exist_ok=True)
-        self.warehouse.write_text(header + "".join(landed))
+        with self.warehouse.open("a") as table:
+            if not self._landed:
+                table.write(self._flights[0])
+            for month in range(self._landed + 1, last + 1):
+                table.write(self._flights[month])
+        self._landed = last
 
-    def _make_raw_data(self, say: Callable[[str], None]) -> None:
-        """All flights of the year, kept in the cache."""
+    def _read_raw_data(self, say: Callable[[str], None]) -> None:
+        """All flights of the year, by month; 0 is the table's head."""
         pointer = yaml.safe_load(self.sample("data/flights.csv.dvc"))
         wanted = pointer["outs"][0]["md5"]
-        self._raw = self.cache / wanted / "data" / "flights.csv"
-        if self._raw.exists():
-            return
+        raw = self.cache / wanted / "data" / "flights.csv"
+        if not raw.exists():
+            self._make_raw_data(wanted, say)
+        header, *rows = raw.read_text().splitlines(keepends=True)
+        months: dict[int, list[str]] = {month: [] for month in range(1, 13)}
+        for row in rows:
+            months[int(row.split(",", 1)[0])].append(row)
+        self._flights = {0: header} | {month: "".join(found) for month, found in months.items()}
+
+    def _make_raw_data(self, wanted: str, say: Callable[[str], None]) -> None:
+        """The year's table from the package that has it, kept in the cache."""
         say("making the raw data: 336,776 flights of 2013")
         aside = self.cache / f"{wanted}.new"
         shutil.rmtree(aside, ignore_errors=True)

@@ -110,12 +110,12 @@ class Dispatcher:
         for thread in list(self._threads):
             thread.join(15)
 
-    def wait_idle(self, timeout: float = 600.0) -> bool:
-        """Wait until no event waits and no run moves; runs that wait for a runner nobody has do not count."""
+    def wait_idle(self, timeout: float = 600.0, counts: Callable[[Doc], bool] = lambda _: True) -> bool:
+        """Wait until no event waits and no run that `counts` moves; one that no runner is there for does not."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             with self._lock:
-                if self._handling == 0 and all(one.stuck for one in self._running.values()):
+                if self._handling == 0 and all(one.stuck for one in self._running.values() if counts(one.doc)):
                     return True
             time.sleep(0.03)
         return False
