@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trackside.sketch.column import ColumnCounter, Sketch, merged, of_counts
+from trackside.sketch.dates import calendar_of
 from trackside.sketch.levels import Levels
 from trackside.sketch.loose import LooseCounter
 from trackside.sketch.numbers import CELLS, NumberCounter, Numbers
@@ -170,6 +171,8 @@ def test_times_of_any_unit_and_zone_are_seconds() -> None:
 def test_dates_of_texts_have_the_calendar_of_times() -> None:
     times = [dt.datetime(2024, 5, 6, 7), dt.datetime(2024, 5, 6, 7, 30), dt.datetime(2024, 12, 29, 23)] * 5
     texts = pa.array([time.isoformat() for time in times])
+    far = calendar_of(np.array([0.0, 3e11]), np.array([3, 2]))  # 9,500 years: another way to count
+    assert (far.count, far.hours[0], far.weekdays[3], far.months[0]) == (5, 3, 3, 3)
     for found in (counted(None, texts), counted("datetime", texts), counted("datetime", pa.array(times))):
         assert found.calendar is not None
         assert {hour: int(count) for hour, count in enumerate(found.calendar.hours) if count} == {7: 10, 23: 5}

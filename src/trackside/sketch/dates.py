@@ -49,11 +49,12 @@ def calendar_of(seconds: Floats, counts: Counts | None = None) -> Calendar:
     length = int(passed.max()) // 24 - day + 1
     if length <= _DAYS:
         passed -= 24 * day
-        table = np.bincount(passed, minlength=24 * length).reshape(length, 24)
+        table = np.bincount(passed, weights=counts, minlength=24 * length).astype(np.int64).reshape(length, 24)
         days, of_days, hours = day + np.arange(length), table.sum(axis=1), table.sum(axis=0)
     else:
-        days, of_days = np.unique(passed // 24, return_counts=True)
-        hours = np.bincount(passed % 24, minlength=24)
+        days, places = np.unique(passed // 24, return_inverse=True)
+        of_days = np.bincount(places, weights=counts).astype(np.int64)
+        hours = np.bincount(passed % 24, weights=counts, minlength=24).astype(np.int64)
     months = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12
     return Calendar(
         hours=hours, weekdays=_summed((days + _THURSDAY) % 7, of_days, 7), months=_summed(months, of_days, 12)
