@@ -318,6 +318,27 @@ def test_a_part_of_numbers_and_one_of_texts_are_texts_without_loss() -> None:
     assert dict(found.patterns.counts) == {"9.9": 100_001, "a/a": 1}
 
 
+def test_a_text_file_and_one_with_types_are_one_column() -> None:
+    """Parquet beside CSV: what has a type counts as it is written."""
+    moment = dt.datetime(2024, 5, 6, 7, 8, 9, 250_000)
+    typed: list[tuple[Kind, Any, str]] = [
+        ("number", pa.array([1, None, 3]), "2.5"),
+        ("number", pa.array([0.1, 1e-7, 1e300]), "nan"),
+        ("number", pa.array([7, 8]).dictionary_encode(), "9"),
+        ("number", pa.array([decimal.Decimal("1.50")]), "2"),
+        ("boolean", pa.array([True, False, None]), "true"),
+        ("datetime", pa.array([moment, None]), "2024-05-06"),
+        ("datetime", pa.array([moment], pa.timestamp("us", "Europe/Berlin")), "2024-05-06T07:08:09Z"),
+        ("datetime", pa.array([moment.date()]), "2024-05-06"),
+    ]
+    for kind, array, text in typed:
+        found, alone = counted(None, pa.array([text]), array), counted(kind, pa.array([text]), array)
+        assert (found.kind, found.rows, found.missing) == (kind, alone.rows, alone.missing)
+        same_numbers(found.numbers, alone.numbers)
+        assert found.levels == alone.levels
+    assert counted(None, pa.array([[1], None]), pa.nulls(2)).missing == 4
+
+
 def test_sixty_four_parts_of_a_table_are_the_whole() -> None:
     draws = np.random.default_rng(7)
     rows = 64_000

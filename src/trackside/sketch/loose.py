@@ -11,7 +11,7 @@ from trackside.sketch.column import Sketch, TextCounter, of_counts, of_truths
 from trackside.sketch.dates import Calendar, calendar_of, together
 from trackside.sketch.numbers import NumberCounter, Numbers, merged
 from trackside.sketch.texts import Counts
-from trackside.sketch.values import Floats, floats_of, seconds_of, truths_of
+from trackside.sketch.values import Floats, floats_of, kind_of, seconds_of, texts_of, truths_of
 
 
 class LooseCounter:
@@ -30,10 +30,12 @@ class LooseCounter:
         self._calendar = Calendar()
 
     def add(self, array: Any) -> None:
-        """Count one Arrow array of texts, or its chunks."""
+        """Count one Arrow array of texts, or its chunks. Other values count as what they are written as; those that
+        cannot be written, lists say, are missing.
+        """
         for part in array.chunks if hasattr(array, "chunks") else [array]:
             self._rows += len(part)
-            self._texts.levels.add(part)
+            self._texts.levels.add(_written(part))
 
     def add_absent(self, rows: int) -> None:
         """Rows of a file that lacks the column."""
@@ -89,6 +91,16 @@ class LooseCounter:
             self._seconds = self._seconds.added(found, counts) if not wrong else None
             if not wrong:
                 self._calendar = together(self._calendar, calendar_of(found, counts))
+
+
+def _written(array: Any) -> Any:
+    import pyarrow as pa
+    import pyarrow.types as t
+
+    kind = kind_of(array.type)
+    if kind is None or kind == "category":
+        return texts_of(array)[0]
+    return (array.dictionary_decode() if t.is_dictionary(array.type) else array).cast(pa.string())
 
 
 class _Weighted:
