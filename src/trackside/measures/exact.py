@@ -40,20 +40,21 @@ def exact_of(before: Floats, now: Floats) -> Exact:
     """
     found = _Sums(before.size, now.size)
     i = j = 0
-    while i < before.size or j < now.size:
-        one, two = before[i : i + PIECE], now[j : j + PIECE]
-        more_one = more_two = 0
-        last = min(side[-1] for side in (one, two) if side.size)
-        if i + one.size == before.size and j + two.size == now.size:
-            last = max(side[-1] for side in (one, two) if side.size)
-        one = one[: one.searchsorted(last, side="right")]
-        two = two[: two.searchsorted(last, side="right")]
-        if one.size == PIECE:  # a run of equal values may go on
-            more_one = int(before[i + PIECE :].searchsorted(last, side="right"))
-        if two.size == PIECE:
-            more_two = int(now[j + PIECE :].searchsorted(last, side="right"))
-        found.add(one, two, more_one, more_two)
-        i, j = i + one.size + more_one, j + two.size + more_two
+    with np.errstate(over="ignore", invalid="ignore"):
+        while i < before.size or j < now.size:
+            one, two = before[i : i + PIECE], now[j : j + PIECE]
+            more_one = more_two = 0
+            ends = [float(side[-1]) for side in (one, two) if side.size]
+            whole = i + one.size == before.size and j + two.size == now.size
+            last = max(ends) if whole else min(ends)
+            one = one[: one.searchsorted(last, side="right")]
+            two = two[: two.searchsorted(last, side="right")]
+            if one.size == PIECE:  # a run of equal values may go on
+                more_one = int(before[i + PIECE :].searchsorted(last, side="right"))
+            if two.size == PIECE:
+                more_two = int(now[j + PIECE :].searchsorted(last, side="right"))
+            found.add(one, two, more_one, more_two)
+            i, j = i + one.size + more_one, j + two.size + more_two
     return found.done()
 
 
@@ -100,7 +101,11 @@ class _Sums:
         most = float(size[1:].max())
         if most > self._ks:
             self._ks, self._ks_at = most, float(z[size[1:].argmax()])
-        self._area += float(size[1:-1].dot(gaps)) + (abs(self._e) * (float(z[0]) - self._z) if self._e else 0.0)
+        pairs = self._n * self._m
+        area = float(size[1:-1].dot(gaps)) / pairs
+        if not math.isfinite(area):  # near the greatest double
+            area = 2 * float((size[1:-1] / pairs * (z[1:] / 2 - z[:-1] / 2)).sum())
+        self._area += area + (2 * abs(self._e) / pairs * (float(z[0]) / 2 - self._z / 2) if self._e else 0.0)
         self._e, self._z = float(e[-1]), float(z[-1])
 
     def _untied(self, e: Floats) -> None:
@@ -143,7 +148,7 @@ class _Sums:
         return Exact(
             ks=self._ks / (n * m),
             ks_at=self._ks_at,
-            wasserstein=self._area / (n * m),
+            wasserstein=self._area,
             cramer_von_mises=cramer(self._cramer / 4 / (n * m) ** 2, self._cubes_a, self._cubes_b, n, m),
             anderson_darling=standardised(self._anderson * (total - 1) / (total * n * m), n, m),
             auc=0.5 + self._shift / (2 * total * n * m),

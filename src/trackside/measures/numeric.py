@@ -88,8 +88,8 @@ def _by_chance(pair: Pair, unit: float, level: float) -> float:
     """
     root = math.sqrt(1 / pair.n + 1 / pair.m)
     together = np.cumsum(pair.before / pair.n + pair.now / pair.m) / 2
-    width = np.diff(np.append(pair.lower, pair.upper[-1]))
-    area = float((np.sqrt(together * np.maximum(0.0, 1 - together)) * width).sum())
+    ends = np.append(pair.lower, pair.upper[-1]) / 2
+    area = 2 * float((np.sqrt(together * np.maximum(0.0, 1 - together)) * np.diff(ends)).sum())
     return root * (math.sqrt(2 / math.pi) * area + NormalDist().inv_cdf((1 + level) / 2) * unit)
 
 
@@ -162,4 +162,5 @@ def detectable_shift(n: float, m: float, level: float, threshold: float, tests: 
 
     share = shift.LOCATION * min((1 - level) / 2, (1 - level) / max(1, tests))
     reach = NormalDist().inv_cdf(POWER) - float(stdtrit(max(1.0, min(n, m) - 1), share))
-    return float(threshold + math.sqrt(1 / n + 1 / m) * reach)
+    follows, spread = shift.of_normal(shift.outer(n, m))
+    return float((threshold + math.sqrt(1 / n + 1 / m) * spread * reach) / follows)

@@ -8,7 +8,8 @@ taken: the values themselves, which see a shift, and their distance from the med
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
 
@@ -21,8 +22,7 @@ ROWS_OUTER = 10.0
 """Values of the smaller sample that lie in it at least, so that means are normal."""
 LOCATION = 0.9
 """Part of the error rate that a shift is given; a change of scale has the rest."""
-_NORMAL = 0.981951
-"""Deviation of the standard normal distribution with 1 % at each end so cut: √(.98 - 2 z φ(z) + .02 z²), z = 2.3263."""
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +42,13 @@ def scale(before: Numbers) -> float:
     centre = before.lower + (before.upper / 2 - before.lower / 2)
     counts = before.counts.astype(np.float64)
     shares = counts / counts.sum()
-    cut = _cut(centre, shares, OUTER)
-    mean = float((shares * cut).sum())
-    found = math.sqrt(float((shares * (cut - mean) ** 2).sum())) / _NORMAL
-    return found if found > 0 else before.deviation
+    first, last = _ends(centre, shares, OUTER)
+    span = last / 2 - first / 2
+    if not span > 0:
+        return before.deviation
+    place = (np.clip(centre, first, last) / 2 - first / 2) / span
+    mean = float((shares * place).sum())
+    return 2 * span * math.sqrt(float((shares * (place - mean) ** 2).sum())) / of_normal(OUTER)[1]
 
 
 def gaps(pair: Pair) -> tuple[Gap, Gap]:
@@ -53,20 +56,38 @@ def gaps(pair: Pair) -> tuple[Gap, Gap]:
     n, m = pair.n, pair.m
     p, q = pair.before / n, pair.now / m
     both = (p + q) / 2
-    outer = min(0.25, max(OUTER, ROWS_OUTER / min(n, m)))
-    place = _cut(pair.centre, both, outer)
-    hidden = np.minimum(pair.upper / 2 - pair.lower / 2, place[-1] - place[0])
-    middle = place[np.searchsorted(np.cumsum(both), 0.5 - 1e-12).clip(max=place.size - 1)]
-    return (
-        _gap(place, hidden, (p, q), (n, m), LOCATION),
-        _gap(np.abs(place - middle), hidden, (p, q), (n, m), 1 - LOCATION),
-    )
+    first, last = _ends(pair.centre, both, outer(n, m))
+    span = last / 2 - first / 2
+    if not span > 0:
+        return Gap(size=0.0, error=0.0, part=LOCATION), Gap(size=0.0, error=0.0, part=1 - LOCATION)
+    # Both ends of each cell on a scale from 0 to 1, so that no square leaves the doubles.
+    lower, upper = ((np.clip(one, first, last) / 2 - first / 2) / span for one in (pair.lower, pair.upper))
+    place, hidden = (lower + upper) / 2, (upper - lower) / 2
+    middle = place[np.searchsorted(np.cumsum(both), 0.5 - _ROUNDING).clip(max=place.size - 1)]
+    made = [
+        _gap(values, hidden, (p, q), (n, m), part)
+        for values, part in ((place, LOCATION), (np.abs(place - middle), 1 - LOCATION))
+    ]
+    shift, spread = (replace(one, size=2 * span * one.size, error=2 * span * one.error) for one in made)
+    return shift, spread
 
 
-def _cut(values: Floats, shares: Floats, outer: float) -> Floats:
-    """Values with those of the outer shares taken as the first and last within."""
-    ends = np.searchsorted(np.cumsum(shares), [outer, 1 - outer]).clip(max=values.size - 1)
-    return np.asarray(np.minimum(np.maximum(values, values[ends[0]]), values[ends[1]]), dtype=np.float64)
+def outer(n: float, m: float) -> float:
+    """Share of the values at each end that count as the last one before."""
+    return min(0.25, max(OUTER, ROWS_OUTER / min(n, m)))
+
+
+def of_normal(share: float) -> tuple[float, float]:
+    """Of normal values with outer shares so cut: by how much the mean follows a small shift, and their deviation."""
+    normal = NormalDist()
+    z = normal.inv_cdf(1 - share)
+    return 1 - 2 * share, math.sqrt(1 - 2 * share - 2 * z * normal.pdf(z) + 2 * share * z * z)
+
+
+def _ends(values: Floats, shares: Floats, share: float) -> tuple[float, float]:
+    """The values at which the outer shares end."""
+    first, last = np.searchsorted(np.cumsum(shares), [share, 1 - share]).clip(max=values.size - 1)
+    return float(values[first]), float(values[last])
 
 
 def _gap(place: Floats, hidden: Floats, shares: tuple[Floats, Floats], rows: tuple[float, float], part: float) -> Gap:
