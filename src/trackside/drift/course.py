@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
@@ -84,7 +84,7 @@ def classified(verdict: Verdict, earlier: Sequence[Verdict], seasons: Seasons | 
     for column, test in today.items():
         days = _days(column, test.test, rows)
         if days:
-            known = seasons.around(days[0].at, test.test, column) if seasons is not None else ([], [])
+            known = seasons.around(days[0].at, test.test, column) if seasons is not None else []
             made[column] = course(days, known)
     last = next((one for one in earlier if one.verdict not in ("insufficient_data", "invalid_data")), None)
     if last is None or verdict.verdict in ("insufficient_data", "invalid_data"):
@@ -146,17 +146,16 @@ def _moved(verdict: Verdict, column: str) -> tuple[tuple[str, float], ...]:
     return tuple((str(name), q - p) for name, p, q in rows if isinstance(p, int | float) and isinstance(q, int | float))
 
 
-def course(days: Sequence[Day], known: tuple[Sequence[float], Sequence[float]] = ((), ())) -> Course:
+def course(days: Sequence[Day], known: Sequence[float] = ()) -> Course:
     """The course of a column that drifted today.
 
     Args:
         days: of the same test, newest first, today's among them; days may be missing.
-        known: effects of today's season in the reference, and those of its other seasons.
+        known: effects of today's season in the reference. No other season is asked: within the reference it is usual.
     """
     today, past = days[0], days[1:]
-    same, others = ([_like(today, effect) for effect in effects] for effects in known)
-    words = _usual(today, same, others)
-    usual = f"{today.at:%A}s in {today.at:%B} of the reference show it: {words}" if words else season(today, past)
+    words = _within(today, known)
+    usual = f"the reference's {today.at:%A}s around {today.at:%B} show it: {words}" if words else season(today, past)
     if usual:
         return Course(kind="seasonal", evidence=usual)
     own = [day for day in past if day.version == today.version]
@@ -182,11 +181,6 @@ def course(days: Sequence[Day], known: tuple[Sequence[float], Sequence[float]] =
         )
         return Course(kind="one-off", evidence=words)
     return _shape_of(list(reversed(row)), list(reversed(quiet)))
-
-
-def _like(today: Day, effect: float) -> Day:
-    """A season of the reference as if it were a day."""
-    return replace(today, effect=effect, low=effect, high=effect, alarm=abs(effect) >= today.threshold, moved=())
 
 
 def season(today: Day, past: Sequence[Day]) -> str:
@@ -232,25 +226,31 @@ def _off(one: date, other: date) -> int:
 
 
 def _usual(today: Day, same: Sequence[Day], others: Sequence[Day]) -> str:
-    """Whether days of the same season show today's effect and most others do not, in words."""
-    if not same or len(others) < OTHERS:
-        return ""
-    way = 1.0 if today.effect >= 0 else -1.0
-    effects = sorted(way * day.effect for day in same)
-    if len(effects) >= 5:  # one odd day at either end is no season
-        effects = effects[1:-1]
-    margin = today.threshold / 2
-    low, high = sorted((way * today.low, way * today.high))
-    if effects[-1] < today.threshold or low > effects[-1] + margin or high < effects[0] - margin:
+    """Whether days of the same season show today's effect and enough others do not, in words."""
+    unlike = [day for day in others if not day.alarm or not _same_way(day, today)]
+    if len(others) < OTHERS or 4 * len(unlike) < len(others):
         return ""
     if 2 * sum(_same_way(day, today) for day in same) < len(same):
         return ""
-    unlike = [day for day in others if not day.alarm or not _same_way(day, today)]
-    if 4 * len(unlike) < len(others):
-        return ""
+    words = _within(today, [day.effect for day in same])
     rest = float(np.median([abs(day.effect) for day in unlike]))
-    span = figure(effects[0]) if len(same) == 1 else f"{figure(effects[0])} to {figure(effects[-1])}"
-    return f"{span} on {len(same)} of them before, {figure(rest)} on other days"
+    return f"{words} before, {figure(rest)} on other days" if words else ""
+
+
+def _within(today: Day, effects: Sequence[float]) -> str:
+    """Whether today's interval meets the range of a season's effects, widened by half of what matters, in words."""
+    if not effects:
+        return ""
+    way = math.copysign(1.0, today.effect)
+    found = sorted(way * effect for effect in effects)
+    if len(found) >= 5:  # one odd day at either end is no season
+        found = found[1:-1]
+    margin = today.threshold / 2
+    low, high = sorted((way * today.low, way * today.high))
+    if found[-1] < today.threshold or low > found[-1] + margin or high < found[0] - margin:
+        return ""
+    span = figure(found[0]) if len(effects) == 1 else f"{figure(found[0])} to {figure(found[-1])}"
+    return f"{span} on {len(effects)} of them"
 
 
 def _same_way(one: Day, other: Day) -> bool:

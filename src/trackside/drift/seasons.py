@@ -58,22 +58,14 @@ class Seasons:
             return cls()
         return cls(cells=cells, effects={name: row for name, row in effects.items() if len(row) == len(cells)})
 
-    def around(self, at: date, test: str, column: str) -> tuple[list[float], list[float]]:
-        """Effects of the day's own cell and of the nearer neighbouring month's, and those of all other cells.
-
-        Where the reference has no such month there are none of the first kind.
-        """
-        row = self.effects.get((test, column))
-        if row is None:
-            return [], []
+    def around(self, at: date, test: str, column: str) -> list[float]:
+        """Effects of the day's own cell and of the nearer neighbouring month's; none where its own is not known."""
+        row = self.effects.get((test, column), ())
         near = at.month % 12 + 1 if at.day > 15 else (at.month - 2) % 12 + 1
-        known = {cell: one for cell, one in zip(self.cells, row, strict=True) if math.isfinite(one)}
+        known = {cell: one for cell, one in zip(self.cells, row, strict=False) if math.isfinite(one)}
         if (at.weekday(), at.month) not in known:
-            return [], []
-        same = [known[cell] for month in (at.month, near) if (cell := (at.weekday(), month)) in known]
-        return same, [
-            one for (day, month), one in known.items() if day != at.weekday() or month not in (at.month, near)
-        ]
+            return []
+        return [known[cell] for month in (at.month, near) if (cell := (at.weekday(), month)) in known]
 
 
 def signed(test: Test) -> float:
