@@ -1,12 +1,12 @@
 # Each target sets up what it needs in .venv; the first run downloads, later ones start at once.
-.PHONY: demo test lint lock bench format docs clean help
+.PHONY: demo test lint lock bench bench-accuracy format docs clean help
 .DEFAULT_GOAL := help
 
 PY := .venv/bin/python
 READY := .venv/.ready-$(shell cat requirements/dev.txt pyproject.toml scripts/bootstrap.sh | sha256sum | cut -c1-16)
 
 help: ## show the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 $(READY):
 	@bash scripts/bootstrap.sh $@
@@ -35,6 +35,9 @@ lock: $(READY) ## compile the hash-pinned lock files
 
 bench: $(READY) ## measure the figures of benchmarks/, side by side with the peers
 	$(PY) benchmarks/run.py
+
+bench-accuracy: $(READY) ## how often a drift check cries over nothing, and what it surely finds
+	PYTHONPATH=src $(PY) benchmarks/accuracy.py --out docs/drift-accuracy.md
 
 clean: ## remove what the targets made
 	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis

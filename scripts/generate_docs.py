@@ -14,6 +14,7 @@ import default_action  # noqa: E402
 from trackside.command.table import page  # noqa: E402
 from trackside.config.inputs import inputs_of, outputs_of  # noqa: E402
 from trackside.config.raw import json_schema  # noqa: E402
+from trackside.measures.table import TESTS  # noqa: E402
 from trackside.reasons import REASONS  # noqa: E402
 
 ACTIONS = {
@@ -115,7 +116,42 @@ def configuration() -> str:
     return "".join(parts)
 
 
+GROUPS = {
+    "every": "every column",
+    "measured": "numbers",
+    "counted": "categories, truths, numbers of few values",
+    "text": "names and ids",
+    "dates": "dates",
+}
+
+
+def drift() -> str:
+    """The page as it stands, with its tables of tests anew."""
+    of = {row.name: ", ".join(GROUPS[one] for one in row.applies) for row in TESTS}
+    judging = []
+    for row in (one for one in TESTS if one.judges):
+        unit = row.unit + (", a rise" if row.rises else "")
+        least = f"{row.threshold:g}" + (f", and {row.floor[1]:g} {row.floor[0]}" if row.floor else "")
+        heading = "data quality" if row.quality else "drift"
+        judging.append(f"| `{row.name}` | {of[row.name]} | {unit} | {least} | {escape(row.reason)} | {heading} |")
+    shown = [
+        f"| `{row.name}` | {of[row.name]} | {row.unit} | {escape(row.source)} |" for row in TESTS if not row.judges
+    ]
+    table = [
+        "| test | of | effect | matters from | why | heading |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *judging,
+        "",
+        "| shown beside | of | unit | source |",
+        "| --- | --- | --- | --- |",
+        *shown,
+    ]
+    head, _, rest = (ROOT / "docs/drift.md").read_text().partition("<!-- tests -->\n")
+    return head + "<!-- tests -->\n" + "\n".join(table) + "\n<!-- /tests -->" + rest.partition("<!-- /tests -->")[2]
+
+
 PAGES = {
+    "drift.md": drift,
     "../action.yml": default_action.text,
     "commands.md": page,
     "actions.md": actions,

@@ -8,17 +8,20 @@ from pathlib import Path
 import pytest
 
 from trackside.drift.placeholders import WORDS, fill
-from trackside.drift.tests import METRICS, TESTS
+from trackside.drift.tests import METRICS
 from trackside.drift.verdict import ORDER
+from trackside.measures.table import TESTS, Row
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/drift.md").read_text()
 
 
 @pytest.mark.parametrize("row", TESTS, ids=lambda row: row.name)
-def test_every_test_stands_there_with_its_threshold(row: object) -> None:
-    name, threshold = row.name, row.threshold  # type: ignore[attr-defined]
-    (line,) = [one for one in PAGE.splitlines() if one.startswith(f"| `{name}` |")]
-    assert f"{threshold:g}" in line.split("|")[4]
+def test_every_test_stands_there_with_its_threshold(row: Row) -> None:
+    (line,) = [one for one in PAGE.splitlines() if one.startswith(f"| `{row.name}` |")]
+    assert row.unit in line
+    if row.threshold is not None:
+        assert line.split("|")[4].strip().startswith(f"{row.threshold:g}")
+        assert row.reason in line
 
 
 def test_every_metric_and_verdict_stands_there() -> None:

@@ -40,7 +40,7 @@ def wrong_type(before: Sketch, now: Sketch, level: float, exact: Exact | None) -
 def infinite(before: Sketch, now: Sketch, level: float, exact: Exact | None) -> Found | None:
     """Difference of the shares of infinite values."""
     del exact
-    if not before.rows or not now.rows:
+    if before.kind != "number" or not before.rows or not now.rows:
         return None
     return proportions(before.infinite, before.rows, now.infinite, now.rows, level)
 
