@@ -224,16 +224,16 @@ def table(rows: Sequence[Row]) -> str:
 
 PAGE = """# How right a drift check is
 
-Written by `make bench-accuracy` (`benchmarks/accuracy.py`), with the thresholds and the `alpha` of 0.05 that a check has by
-default. Each check compares thirty columns: normal, skewed and heavy-tailed numbers (Cauchy, Pareto 1.2), rounded ones and
-whole numbers with ties, 50 to 97 % zeros, 0 and 1, truths, 2 to 5,000 levels, equal and mostly rare, and up to 80 % of
-values missing. Both sides are drawn anew for every check. An alarm is any test of any column, warnings on data quality
-included; where something moved, an alarm on the column that did.
+Written by `make bench-accuracy` (`benchmarks/accuracy.py`), with the thresholds and the `alpha` of 0.05 that a check
+has by default. Each check compares thirty columns: normal, skewed and heavy-tailed numbers (Cauchy, Pareto 1.2),
+rounded ones and whole numbers with ties, 50 to 97 % zeros, 0 and 1, truths, 2 to 5,000 levels, equal and mostly rare,
+and up to 80 % of values missing. Both sides are drawn anew for every check. An alarm is any test of any column,
+warnings on data quality included; where something moved, an alarm on the column that did.
 
 {table}
 
-Bounds are exact (Clopper & Pearson 1934): the lower one at 97.5 %, the upper one at 95 %. Beyond 20,000 rows numbers are drawn
-from a population of 8,000 values, so that counts can be drawn instead of rows.
+Bounds are exact (Clopper & Pearson 1934): the lower one at 97.5 %, the upper one at 95 %. Beyond 20,000 rows numbers
+are drawn from a population of 8,000 values, so that counts can be drawn instead of rows.
 """
 
 
