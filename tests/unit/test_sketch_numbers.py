@@ -326,3 +326,22 @@ def test_a_sketch_without_values_is_empty_everywhere() -> None:
         assert len(sketch.lower) == len(sketch.upper) == len(sketch.cumulative()) == 0
     assert same(merged(empty, Numbers.of_sorted(np.ones(2))), Numbers.of_sorted(np.ones(2)))
     assert Cells().at(0).counts.sum() == 0
+
+
+def test_zeros_of_both_signs_are_one_value_beside_tiny_negative_ones() -> None:
+    random = np.random.default_rng(6)
+    zeros = np.where(random.random(3 * CHUNK) < 0.5, 0.0, -0.0)
+    values = random.permutation(np.concatenate([zeros, 1e-310 * random.normal(size=3 * CHUNK)]))
+    found = counted([values])
+    assert same(found, Numbers.of_sorted(np.sort(values)))
+    assert found.counts[np.searchsorted(found.upper, 0.0)] >= len(zeros)
+    assert found.depth < 64
+    assert np.array_equal(found.cumulative(), np.searchsorted(np.sort(values), found.upper, side="right"))
+
+
+def test_the_mean_of_the_greatest_values_is_one_of_them() -> None:
+    # The weights of 1, 39 and 39 of 79 add up to more than one.
+    greatest = float(np.finfo(np.float64).max)
+    for sizes in ((1, 39, 39), (39, 1, 39), (2, 3, 7)):
+        sketch = merged(*[Numbers.of_sorted(np.full(size, greatest)) for size in sizes])
+        assert (sketch.mean, sketch.deviation) == (greatest, 0.0)
