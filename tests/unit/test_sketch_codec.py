@@ -183,6 +183,7 @@ def parts(**changes: Any) -> bytes:
         (zlib.compress(b"\x01\x01\x00\x03\x00\x00\x00\xff\xff\xff\xff\x7f"), "more values than bytes"),
         (zlib.compress(b"\x01\x01\x00\x03\x00\x00\x00\x01\x7f"), "texts cut short"),
         (zlib.compress(b"\x01\x01\x00\x03\x00\x00\x00\x01\x02\xff\xfe"), "no UTF-8"),
+        (zlib.compress(b"\x01\x01\x00\x03\x00\x00\x00\x01\x03\xed\xa0\x80"), "no UTF-8"),
         (zlib.compress(b"\x01\x01\x00\x03\x00\x00\x00\x00\x02"), "neither yes nor no"),
         (parts(calendar=Calendar()), "without a calendar, or one of something else"),
         (parts(kind="datetime"), "without a calendar, or one of something else"),

@@ -232,7 +232,7 @@ class _Writer:
         self.some(values)
 
     def texts(self, texts: Sequence[str]) -> None:
-        held = [text.encode("utf-8", "surrogatepass") for text in texts]
+        held = [text.encode("utf-8", "replace") for text in texts]
         self.many(np.fromiter(map(len, held), dtype=np.uint64, count=len(held)))
         self.data += b"".join(held)
 
@@ -293,7 +293,7 @@ class _Reader:
         made = []
         for size in sizes.tolist():
             try:
-                made.append(self._data[self._place : self._place + size].decode("utf-8", "surrogatepass"))
+                made.append(self._data[self._place : self._place + size].decode("utf-8"))
             except UnicodeDecodeError as error:
                 raise Malformed("texts that are no UTF-8") from error
             self._place += size
