@@ -16,7 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import isotonic_regression
 
-from trackside.drift.cbpe import Calibration, calibration, calibration_error, doubts, expected, interval, pooled
+from trackside.drift.cbpe import (
+    Calibration,
+    calibration,
+    calibration_error,
+    doubts,
+    expected,
+    interval,
+    pooled,
+    strange,
+)
 from trackside.drift.performance import Estimate, Pairs, auc, measured
 from trackside.sketch.values import Floats
 
@@ -185,18 +194,19 @@ def test_no_estimate_of_what_is_no_chance() -> None:
 
 def test_when_it_cannot_be_trusted_is_said() -> None:
     one = {"roc_auc": Estimate(value=0.80, error=0.01)}
-    always = doubts({"x": 0.01}, {}, one, labelled=0)
+    always = doubts({}, one, labelled=0)
     assert len(always) == 1
     assert "concept drift" in always[0]
-    outside = doubts({"x": 0.3, "y": 0.06, "z": 0.5, "w": 0.07, "v": 0.0}, {}, one, labelled=0)
+    assert strange({"x": 0.01}) == []
+    outside = strange({"x": 0.3, "y": 0.06, "z": 0.5, "w": 0.07, "v": 0.0})
     assert [line.split(" that")[0] for line in outside[:2]] == [
         "50.0 % of rows have a value of z",
         "30.0 % of rows have a value of x",
     ]
     assert "1 more columns" in outside[3]
-    missed = doubts({}, {"roc_auc": Estimate(value=0.70, error=0.01)}, one, labelled=500)
+    missed = doubts({"roc_auc": Estimate(value=0.70, error=0.01)}, one, labelled=500)
     assert "500 labelled rows roc_auc is 0.7, estimated 0.8" in missed[0]
-    assert len(doubts({}, {"roc_auc": Estimate(value=0.79, error=0.01)}, one, labelled=500)) == 1
+    assert len(doubts({"roc_auc": Estimate(value=0.79, error=0.01)}, one, labelled=500)) == 1
 
 
 def test_november_of_the_sample_is_doubted_once_labels_come(reference: Calibration) -> None:
@@ -204,5 +214,5 @@ def test_november_of_the_sample_is_doubted_once_labels_come(reference: Calibrati
     truth, scores = rows(11)
     told = expected(reference, scores, decision=0.25)
     was = measured(Pairs(labels=truth, scores=scores))
-    said = doubts({}, was.metrics, told.metrics, labelled=was.rows)
+    said = doubts(was.metrics, told.metrics, labelled=was.rows)
     assert any("concept drift" in line and "labelled rows" in line for line in said[:-1])

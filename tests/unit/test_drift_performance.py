@@ -18,7 +18,7 @@ from trackside.config.model import DriftPolicy
 from trackside.documents.profile import Profile
 from trackside.documents.verdict import Test as Found
 from trackside.drift.labels import Rows, as_texts, join, labels_policy, read
-from trackside.drift.perform import SLICES, Performed, learn, perform
+from trackside.drift.perform import SLICES, Performed, doubted, learn, perform
 from trackside.drift.performance import Pairs, auc, measured, pairs
 from trackside.drift.sources import Data
 from trackside.drift.tables import Table, open_table
@@ -255,6 +255,17 @@ def test_late_labels_are_joined_and_their_delay_is_told(tmp_path: Path) -> None:
     assert not any(one.alarm for one in tests.values())
     assert set(of(found, "estimate")) == {"accuracy", "precision", "recall", "f1", "roc_auc", "brier", "log_loss"}
     assert found.doubts, "half of the rows have no label yet"
+
+
+def test_columns_that_the_reference_does_not_know_are_doubts(tmp_path: Path) -> None:
+    far = Found(heading="data_quality", column="hour", test="range", effect=0.4, extra={"now": 0.4})
+    now = world(600, 11)
+    del now["late"]
+    found = perform(profile(tmp_path), table(tmp_path, now), POLICY)
+    said = doubted(found, [far, *found.tests])
+    assert said[0].startswith("40.0 % of rows have a value of hour that the reference lacks")
+    assert said[1:] == list(found.doubts)
+    assert doubted(Performed(), [far]) == []
 
 
 def test_a_model_that_fails_is_seen_once_labels_come(tmp_path: Path) -> None:

@@ -256,25 +256,28 @@ def interval(found: Estimate, level: float, *, bounded: bool) -> tuple[float, fl
     return (max(0.0, low), min(1.0, high)) if bounded else (max(0.0, low), high)
 
 
-def doubts(
-    outside: Mapping[str, float], measured: Mapping[str, Estimate], estimated: Mapping[str, Estimate], *, labelled: int
-) -> list[str]:
-    """Why the estimates of a check cannot be trusted, in sentences; that they never see one thing is said always.
+def strange(outside: Mapping[str, float]) -> list[str]:
+    """Columns whose values the reference lacks, in sentences: the calibration has not seen such rows.
 
     Args:
         outside: by column, the share of rows outside of the reference's range or levels.
+    """
+    far = sorted(((share, name) for name, share in outside.items() if share > OUTSIDE), reverse=True)
+    made = [
+        f"{100 * share:.1f} % of rows have a value of {name} that the reference lacks: the calibration never saw them"
+        for share, name in far[:3]
+    ]
+    return [*made, f"so it is with {len(far) - 3:,} more columns"] if len(far) > 3 else made
+
+
+def doubts(measured: Mapping[str, Estimate], estimated: Mapping[str, Estimate], *, labelled: int) -> list[str]:
+    """Why estimates cannot be trusted, in sentences; what they never see is said always, last.
+
+    Args:
         measured: metrics of the rows that have labels already; `labelled` rows.
         estimated: those of the same rows, without their labels.
     """
     made = []
-    far = sorted(((share, name) for name, share in outside.items() if share > OUTSIDE), reverse=True)
-    for share, name in far[:3]:
-        made.append(
-            f"{100 * share:.1f} % of rows have a value of {name} that the reference lacks: the calibration knows no"
-            " such rows"
-        )
-    if len(far) > 3:
-        made.append(f"so it is with {len(far) - 3:,} more columns")
     for name in ("roc_auc", "log_loss", "brier"):
         told, was = estimated.get(name), measured.get(name)
         if told is None or was is None:

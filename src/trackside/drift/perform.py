@@ -11,7 +11,7 @@ import numpy as np
 from trackside.config.model import DriftPolicy
 from trackside.documents.profile import Profile
 from trackside.documents.verdict import Labels, Test
-from trackside.drift.cbpe import Calibration, calibration, doubts, expected
+from trackside.drift.cbpe import Calibration, calibration, doubts, expected, strange
 from trackside.drift.labels import LEVELS, Coded, Joined, Rows, join, read
 from trackside.drift.performance import Measured, measured, pairs_of
 from trackside.drift.sources import Data
@@ -105,13 +105,11 @@ def perform(
     policy: DriftPolicy,
     *,
     labels: Data | DataError | None = None,
-    outside: Mapping[str, float] | None = None,
 ) -> Performed:
     """All that is known of performance on current data.
 
     Args:
         labels: where `policy.labels` is set, what came of gathering it.
-        outside: by feature, the share of rows outside of the reference's range or levels.
 
     Raises:
         DataError: a file of the current data cannot be read.
@@ -141,8 +139,16 @@ def perform(
         made.tests += metric_tests(profile.metrics, profile.details, now, policy)
         _slices(profile, rows.chosen(there), policy, made)
     if there.mean() < ALL:
-        _estimates(profile, rows, now, policy, outside or {}, made)
+        _estimates(profile, rows, now, policy, made)
     return Performed(tests=tuple(made.tests), problems=tuple(made.problems), labels=facts, doubts=tuple(made.doubts))
+
+
+def doubted(found: Performed, tests: Sequence[Test]) -> list[str]:
+    """Why estimates cannot be trusted, once all columns are judged; empty where nothing is estimated."""
+    if not found.doubts:
+        return []
+    seen = [test for test in tests if test.test in ("range", "new levels") and not test.segment]
+    return [*strange({test.column: test.extra.get("now", 0.0) for test in seen}), *found.doubts]
 
 
 def _positive(profile: Profile) -> str | None:
@@ -265,9 +271,7 @@ def _like(rows: Rows, coded: Coded, before: Mapping[str, Any]) -> Sequence[tuple
     return [(level, rows.chosen(coded.codes == places[level])) for level in before if level in places]
 
 
-def _estimates(
-    profile: Profile, rows: Rows, now: Measured, policy: DriftPolicy, outside: Mapping[str, float], made: _Made
-) -> None:
+def _estimates(profile: Profile, rows: Rows, now: Measured, policy: DriftPolicy, made: _Made) -> None:
     """What the metrics are expected to be over all rows, labelled or not."""
     learnt = Calibration.from_document(profile.details.get("cbpe"))
     scores = rows.scores[np.isfinite(rows.scores)]
@@ -287,7 +291,7 @@ def _estimates(
         made.tests.append(_estimate(name, change, found.rows))
     there = rows.labelled
     known = expected(learnt, rows.scores[there], decision=policy.decision).metrics if there.any() else {}
-    made.doubts += doubts(outside, now.metrics, known, labelled=now.rows)
+    made.doubts += doubts(now.metrics, known, labelled=now.rows)
 
 
 def _estimate(name: str, found: Found, rows: int) -> Test:
