@@ -30,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from trackside.system.text import inert
 
     context = Context(env=dict(os.environ), json=bool(getattr(arguments, "json", False)))
+    if arguments.command in ("drift", "stage"):
+        _sort_fast()
     try:
         command: Command = arguments.handler
         return command(context, arguments)
@@ -54,6 +56,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _sort_fast() -> None:
+    """Keep NumPy, which is not imported yet, off what this processor is slow at."""
+    from trackside.system.processor import VARIABLE, avoided
+
+    info = Path("/proc/cpuinfo")
+    if VARIABLE not in os.environ and info.is_file() and (found := avoided(info.read_text(errors="replace"))):
+        os.environ[VARIABLE] = found
 
 
 def parser() -> argparse.ArgumentParser:
@@ -180,25 +191,9 @@ def _runs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def _drift(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    drift = commands.add_parser("drift", help="compare production data with what a model learnt from")
-    actions = drift.add_subparsers(dest="action", metavar="ACTION", required=True)
-    made = _add(actions, "profile", "what a drift check needs to know of the reference table", _drift_profile)
-    check = _add(actions, "check", "compare current data with the reference", _drift_check)
-    check.add_argument(
-        "--as-of", default="", metavar="DATE", help="day that {date} and {yesterday} mean; default: today"
-    )
-    check.add_argument("--current", default="", help="path, glob or URL; default: that of trackside.yaml")
-    check.add_argument("--format", choices=("md", "json", "html"), default="md")
-    check.add_argument(
-        "--fail-on", choices=("drift", "invalid", "never"), default="invalid", help="what exits non-zero"
-    )
-    check.add_argument("--dry-run", action="store_true", help="say what would be compared")
-    check.add_argument("--json", action="store_true", help="print the verdict document")
-    made.add_argument("--json", action="store_true", help="the profile is JSON in any case")
-    for one, what in ((made, "table; default: that of trackside.yaml"), (check, "table or profile; default: the same")):
-        one.add_argument("model", nargs="?", help="default: the only one that watches drift")
-        one.add_argument("--reference", type=Path, metavar="FILE", help=what)
-        one.add_argument("--out", type=Path, metavar="FILE", help="file to write; default: standard output")
+    from trackside.drift.command import add_commands
+
+    add_commands(commands.add_parser("drift", help="compare production data with what a model learnt from"), _add)
 
 
 def _sandbox(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -299,28 +294,6 @@ def _runs_export(context: Context, arguments: argparse.Namespace) -> int:
     from trackside.runs import export
 
     return export(context, arguments.repo, arguments.run)
-
-
-def _drift_profile(context: Context, arguments: argparse.Namespace) -> int:
-    from trackside.drift.local import profile
-
-    return profile(context, Path(), arguments.model, reference=arguments.reference, out=arguments.out)
-
-
-def _drift_check(context: Context, arguments: argparse.Namespace) -> int:
-    from trackside.drift.local import Wanted, check
-
-    wanted = Wanted(
-        model=arguments.model,
-        as_of=arguments.as_of,
-        reference=arguments.reference,
-        current=arguments.current,
-        form=arguments.format,
-        out=arguments.out,
-        fail_on=arguments.fail_on,
-        dry_run=arguments.dry_run,
-    )
-    return check(context, Path(), wanted)
 
 
 def _sandbox_run(context: Context, arguments: argparse.Namespace) -> int:

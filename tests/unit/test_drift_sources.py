@@ -23,13 +23,14 @@ from conftest import ENV
 from drift_world import parquet, rows, table_bytes, verdict_of
 from trackside.config.model import DriftPolicy
 from trackside.drift.check import observe
-from trackside.drift.profile import build
+from trackside.drift.profile import build, known
 from trackside.drift.sources import Data, Places, gather, shown_url
 from trackside.drift.tables import Table, open_table
 from trackside.errors import ConfigError, DataError, ToolError, TracksideError
 from trackside.system.process import Processes
 
 SECRET = "hunter2-of-the-database"
+PLAIN = DriftPolicy(reference="r", current="c")
 NAMES = ("delay", "carrier", "late", "note", "colon", "braces")
 
 
@@ -76,8 +77,8 @@ def test_globs_and_folders_are_one_table(places: Places) -> None:
     for current in ("production/{year-month}-*.parquet", "production", "production/2026-03-0[12].*", "**/*.parquet"):
         found = get(places, current)
         assert [path.name for path in found.files] == ["2026-03-01.parquet", "2026-03-02.parquet"]
-    profile = build(parquet(places.folder / "r.parquet", columns()), DriftPolicy(reference="r", current="c"), "m")
-    assert observe(open_table(found.files), profile).rows == 600
+    profile = build(parquet(places.folder / "r.parquet", columns()), PLAIN, "m")
+    assert observe(open_table(found.files), known(profile), PLAIN)[0].rows == 600
 
 
 def test_an_absolute_path_of_the_runner(places: Places, tmp_path: Path) -> None:

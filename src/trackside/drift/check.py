@@ -1,22 +1,36 @@
-"""One check: read the current data once, count it against the reference, judge."""
+"""One check: read the current data once, count it, judge it against the reference."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from trackside.config.model import DriftPolicy
-from trackside.documents.profile import Column, Profile
+from trackside.documents.profile import Profile
 from trackside.documents.verdict import Verdict, Window
-from trackside.drift.columns import Observed, kind_of
-from trackside.drift.performance import Measured, measured, pairs
+from trackside.drift.exactly import exactly, sortable
+from trackside.drift.faults import Keys, Times, zones
+from trackside.drift.judge import Judged, Sketches, judge, undecided
+from trackside.drift.perform import Performed, perform
 from trackside.drift.placeholders import fill
-from trackside.drift.profile import narrowed
+from trackside.drift.profile import Known, Side, counted, known, narrowed, profile_of
+from trackside.drift.renamed import likely
+from trackside.drift.scan import Progress, Scan, scan
+from trackside.drift.segments import segmented
 from trackside.drift.sources import Data, shown_url
 from trackside.drift.tables import Table, open_table
-from trackside.drift.verdict import REASONS, Current, Judged, judge
 from trackside.errors import DataError
+from trackside.sketch.column import Sketch
+from trackside.sketch.values import kind_of
+
+if TYPE_CHECKING:
+    from trackside.measures.exact import Exact
+
+REFERENCE = ("reference_invalid", "document_invalid")
+"""Reasons that are the reference's, so that nothing is said of the current data."""
+CANDIDATES = 200
+"""New columns that are looked at where one is missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,26 +45,69 @@ class Asked:
     workflow_run: str = ""
 
 
-def check(profile: Profile, data: Data | DataError, policy: DriftPolicy, asked: Asked) -> Verdict:
-    """The verdict on current data, without its streak; on data that is missing or no table it is `invalid_data`."""
-    profile, in_vain = narrowed(profile, policy)
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """`exact` sorts the rows of both tables where they are at hand; else sketches are compared, and sorted only where
+    they cannot tell.
+    """
+
+    exact: bool = True
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Compared:
+    """Both sides as counted."""
+
+    known: Known
+    current: Scan
+    exact: Mapping[str, Exact] = field(default_factory=dict)
+    segments: Mapping[str, Sketches] = field(default_factory=dict)
+
+
+def check(
+    reference: Profile | Side,
+    data: Data | DataError,
+    policy: DriftPolicy,
+    asked: Asked,
+    how: How | None = None,
+    *,
+    labels: Data | DataError | None = None,
+) -> Verdict:
+    """The verdict on current data, without its streak; on data that is missing or no table it is `invalid_data`.
+    `labels` are what came of gathering those that arrive apart.
+
+    Raises:
+        DataError: the reference cannot be used.
+    """
+    how = how or How()
+    in_vain: list[str] = []
+    if isinstance(reference, Profile):
+        reference, in_vain = narrowed(reference, policy)
+        profile = reference
+    else:
+        profile = Profile(model=reference.model, rows=0, columns=[], source=reference.source, digest=reference.digest)
+    current, performed = Scan(rows=0), Performed()
     problem: DataError | None = None
-    current = Current(rows=0)
-    judged = Judged(kind="invalid_data")
-    reason = ""
     try:
         if isinstance(data, DataError):
             raise data
         table = open_table(data.files)
-        current = observe(table, profile)
-        judged = judge(profile, current, policy, _performance(table, profile, current))
-        reason = judged.reason_code
+        found = _compared(reference, table, policy, how)
+        if found.current.rows >= policy.min_rows:
+            performed = perform(found.known.profile, table, policy, labels=labels)
+        judged = _judged(found, performed, reference, table, policy, how)
+        profile, current = found.known.profile, found.current
     except DataError as error:
+        if error.reason_code in REFERENCE:
+            raise
         problem = error
         words = ": ".join(part for part in (error.message, error.why) if part)
         judged = Judged(kind="invalid_data", problems=(words,))
-        reason = error.reason_code if error.reason_code != "data_invalid" else REASONS["invalid_data"]
     source = data.source if not isinstance(data, DataError) else shown_url(fill(policy.current, asked.as_of))
+    reason = judged.reason_code
+    if problem is not None and problem.reason_code != "data_invalid":
+        reason = problem.reason_code
     return Verdict(
         model=asked.model,
         verdict=judged.kind,
@@ -67,60 +124,133 @@ def check(profile: Profile, data: Data | DataError, policy: DriftPolicy, asked: 
         problems=[*judged.problems, *in_vain],
         moved=list(judged.moved),
         shapes=dict(judged.shapes),
+        sensitivity=judged.sensitivity,
+        labels=performed.labels,
+        doubts=list(performed.doubts),
         commit=asked.commit,
         workflow_run=asked.workflow_run,
     )
 
 
-def observe(table: Table, profile: Profile) -> Current:
-    """Count the profile's columns in current data: one pass. Raises DataError for what cannot be read."""
-    absent = tuple(one.name for one in profile.columns if one.name not in table.types)
-    retyped = {}
-    for one in profile.columns:
-        if one.name not in absent and not _comparable(one, table):
-            retyped[one.name] = str(table.types[one.name])
-    columns = {one.name: _empty(one) for one in profile.columns if one.name not in absent and one.name not in retyped}
-    rows = 0
-    names = list(columns) or list(table.types)[:1]
-    for batch in table.batches(names):
-        size = max((len(array) for array in batch.values()), default=0)
-        rows += size
-        for name, seen in columns.items():
-            if name in batch:
-                seen.add(batch[name])
-            else:
-                seen.add_absent(size)
-    return Current(rows=rows, columns=columns, absent=absent, retyped=retyped)
+def _compared(reference: Profile | Side, table: Table, policy: DriftPolicy, how: How) -> _Compared:
+    if isinstance(reference, Profile):
+        before = known(reference)
+    elif how.exact and reference.table.columnar and table.columnar:
+        return _sorted(reference, table, policy, how)
+    else:
+        before = known(counted(reference, policy, progress=how.progress))
+    current, segments = observe(table, before, policy, how.progress)
+    return _Compared(known=before, current=current, segments=segments)
 
 
-def _empty(column: Column) -> Observed:
-    return Observed(
-        kind=column.type,
-        edges=np.asarray(column.edges, dtype=np.float64) if column.edges else None,
-        known=frozenset(column.levels) if column.type in ("category", "boolean") else None,
+def _sorted(side: Side, table: Table, policy: DriftPolicy, how: How) -> _Compared:
+    """Numbers and dates of both tables pair by pair; everything else is counted."""
+    kinds = {name: kind for name, kind in side.kinds.items() if kind is not None}
+    chosen = {
+        name: kind
+        for name, kind in sortable(kinds, [side.table, table]).items()
+        if kind_of(table.types[name]) in ({"number": ("number", "boolean")}.get(kind, (kind,)))
+    }
+    found = exactly(side.table, table, chosen, how.progress)
+    rest = {name: kind for name, kind in kinds.items() if name not in chosen}
+    times = [Times(policy.time)] if policy.time else []
+    counted_rest = scan(side.table, rest, sinks=times, progress=how.progress)
+    sketches = {name: found.before.get(name) or counted_rest.columns[name] for name in kinds}
+    by = {name: sketches[name] for name in policy.segments if name in sketches}
+    profile = profile_of(
+        side,
+        policy,
+        side.table.rows or 0,
+        sketches,
+        window=times[0].window if times else [],
+        segments=segmented(side.table, _levels(by), kinds, how.progress) if by else {},
+        publish=False,
+    )
+    before = known(profile, sketches)
+    current, segments = observe(table, before, policy, how.progress, already=found.now)
+    return _Compared(known=before, current=current, exact=found.exact, segments=segments)
+
+
+def _levels(sketches: Sketches) -> dict[str, list[str]]:
+    from trackside.drift.segments import levels_of
+
+    return {name: levels_of(one) for name, one in sketches.items()}
+
+
+def observe(
+    table: Table,
+    before: Known,
+    policy: DriftPolicy,
+    progress: Progress | None = None,
+    *,
+    already: Sketches | None = None,
+) -> tuple[Scan, dict[str, dict[str, Sketch]]]:
+    """Count the profile's columns in current data, in one pass, and look for what is wrong with its rows. Second, the
+    columns by segment, in another pass.
+
+    Args:
+        already: columns that were counted before.
+
+    Raises:
+        DataError: what cannot be read.
+    """
+    done = dict(already or {})
+    keys = [Keys(policy.key)] if policy.key else []
+    times = [Times(policy.time)] if policy.time else []
+    rest = {name: kind for name, kind in before.kinds.items() if name not in done}
+    found = scan(table, rest, sinks=[*keys, *times], progress=progress)
+    columns = {**done, **found.columns}
+    window = before.profile.details.get("window")
+    faults = [fault for one in keys for fault in one.faults()]
+    for one in times:
+        faults += one.faults(window if isinstance(window, list) else ())
+    for name, now in columns.items():
+        faults += zones(name, before.reference.columns[name], now)
+    by: dict[str, list[str]] = {}
+    for segment in before.reference.segments:
+        column, _, level = segment.partition("=")
+        by.setdefault(column, []).append(level)
+    segments = segmented(table, by, {name: one.kind for name, one in columns.items()}, progress) if by else {}
+    return replace(found, columns=columns, faults=tuple(faults)), segments
+
+
+def _judged(
+    found: _Compared, performed: Performed, side: Profile | Side, table: Table, policy: DriftPolicy, how: How
+) -> Judged:
+    """Judge; what the sketches leave open is sorted where the reference's rows are at hand, and judged again."""
+    reference, current = found.known.reference, found.current
+    exact = dict(found.exact)
+    if isinstance(side, Side) and not exact:
+        kinds = sortable(found.known.kinds, [side.table, table])
+        open_ones = {name: kinds[name] for name in undecided(reference, current, policy) if name in kinds}
+        if open_ones:
+            exact = dict(exactly(side.table, table, open_ones, how.progress).exact)
+    problems = [*renamed(found.known, table, current, policy), *performed.problems]
+    return judge(
+        reference,
+        current,
+        policy,
+        exact=exact,
+        segments=found.segments,
+        others=performed.tests,
+        problems=problems,
     )
 
 
-def _comparable(column: Column, table: Table) -> bool:
-    """Whether values can be of the reference's kind. Text of a CSV file is told by its values; nulls are any kind."""
-    found = table.types[column.name]
-    if table.loose or str(found) == "null":
-        return True
-    kind = kind_of(found)
-    if column.type == "boolean":
-        return kind in ("boolean", "number")
-    if column.type == "number":
-        return kind in ("number", "boolean")
-    return kind == column.type
-
-
-def _performance(table: Table, profile: Profile, current: Current) -> Measured | None:
-    """The reference's metrics on current rows that have a label; None where there are no labels yet."""
-    names = {one.role: one.name for one in profile.columns}
-    label, score = names.get("label", ""), names.get("prediction", "")
-    if not profile.metrics or any(one not in current.columns for one in (label, score)):
-        return None
-    if not current.columns[label].finite:
-        return None
-    positive = profile.details.get("positive")
-    return measured(pairs(table, label=label, score=score), positive=positive if isinstance(positive, str) else None)
+def renamed(before: Known, table: Table, current: Scan, policy: DriftPolicy) -> list[str]:
+    """For every missing column, which new one it may have become."""
+    if not current.absent:
+        return []
+    new = {
+        name: kind_of(kind)
+        for name, kind in table.types.items()
+        if name not in before.kinds and name not in policy.ignore and kind_of(kind) is not None
+    }
+    few = dict(list(new.items())[:CANDIDATES])
+    candidates = scan(table, dict.fromkeys(few) if table.loose else few).columns
+    words = []
+    for name in current.absent:
+        other = likely(name, before.reference.columns[name], candidates)
+        if other:
+            words.append(f"{name} may have been renamed: the current data has {other}, which the reference lacks")
+    return words

@@ -19,6 +19,7 @@ from trackside.drift import render
 from trackside.drift.check import Asked, check
 from trackside.drift.course import classified
 from trackside.drift.history import streak
+from trackside.drift.labels import labels_policy
 from trackside.drift.placeholders import parse_date
 from trackside.drift.profile import MAX_BYTES
 from trackside.drift.seasons import Seasons
@@ -189,7 +190,7 @@ class _Check:
             commit=self.tip,
             workflow_run=self.job.workflow_run,
         )
-        verdict = check(profile, data, policy, asked)
+        verdict = check(profile, data, policy, asked, labels=self._labels(model.name, policy))
         earlier = past.before(self.as_of)
         verdict = msgspec.structs.replace(
             verdict, courses=classified(verdict, earlier, Seasons.from_document(profile.details.get("seasons")))
@@ -204,6 +205,16 @@ class _Check:
             quiet = "a later day was checked already"
         self.job.say(f"{model.name}: {verdict.verdict}: {render.headline(verdict)}{f' ({quiet})' if quiet else ''}")
         return Checked(model=model, policy=policy, verdict=verdict, recorded=recorded, earlier=earlier, quiet=quiet)
+
+    def _labels(self, model: str, policy: DriftPolicy) -> Data | DataError | None:
+        """Labels that arrive apart from the data, where the policy names some."""
+        if not policy.labels:
+            return None
+        places = self.job.places(model)
+        try:
+            return gather(labels_policy(policy), self.as_of, replace(places, folder=places.folder / "labels"))
+        except DataError as error:
+            return error
 
     def _history(self, model: str, policy: DriftPolicy, tree: GitTree | None) -> store.DriftHistory:
         if tree is None:

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
-import numpy as np
 
 from trackside.config.model import DriftPolicy
-from trackside.documents.profile import Column, Profile
-from trackside.drift.columns import (
-    BINS,
-    SAMPLE,
-    Floats,
-    Kind,
-    Observed,
-    edges_of,
-    finite_of,
-    kind_of,
-    numbers,
-    texts_of,
-)
+from trackside.documents.profile import Column, Parts, Profile, Role, column_of, sketch_of
+from trackside.drift.faults import Times, zones
+from trackside.drift.judge import Reference, Sketches, judge
+from trackside.drift.perform import learn
+from trackside.drift.scan import Progress, scan
+from trackside.drift.seasons import of_reference
+from trackside.drift.segments import levels_of, segmented
 from trackside.drift.tables import Table, open_table
 from trackside.drift.tests import METRICS
 from trackside.errors import DataError
+from trackside.sketch.column import Sketch
+from trackside.sketch.values import Kind, kind_of
 from trackside.system.files import sha256_of
 
 MAX_BYTES = 32 * 1024 * 1024
@@ -37,54 +32,174 @@ METRIC_NAMES = frozenset(row.name for row in METRICS)
 _INDEX = re.compile(r"__index_level_\d+__")
 """How pandas stores row numbers: they are no feature."""
 
-Role = Literal["feature", "prediction", "label"]
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """An opened reference table: its columns' `roles`, and their `kinds`, None where the values must tell."""
+
+    table: Table
+    roles: Mapping[str, Role]
+    kinds: Mapping[str, Kind | None]
+    model: str
+    source: str = ""
+    digest: str = ""
+    left_out: tuple[str, ...] = ()
+    importance: Mapping[str, float] = field(default_factory=dict)
 
 
-def build(path: Path, policy: DriftPolicy, model: str) -> Profile:
-    """The profile of a reference table, read in two passes with bounded memory.
-
-    `policy` names the columns: `features` (empty: all others), `ignore`, `prediction`, `label`. The metrics of the
-    reference come from its label and prediction, where it has both.
+def opened(
+    table: Table,
+    policy: DriftPolicy,
+    model: str,
+    *,
+    source: str = "",
+    digest: str = "",
+    importance: Mapping[str, float] | None = None,
+) -> Side:
+    """What of a table is compared. `policy` names the columns: `features` (empty: all others), `ignore`, `prediction`,
+    `label`. `importance` is the model's own, by feature.
 
     Raises:
-        DataError: not a table, no rows, or a named column is missing.
+        DataError: a named column is missing.
     """
-    table = open_table([path])
     roles = roles_of(table.types, policy)
-    missing = [name for name in roles if name not in table.types]
+    asked = [*roles, *policy.segments, *((policy.time,) if policy.time else ())]
+    missing = [name for name in asked if name not in table.types]
     if missing:
         raise DataError(
-            f"the reference {path.name} has no column {missing[0][:100]!r}",
+            f"the reference {source or table.parts[0].name} has no column {missing[0][:100]!r}",
             why="columns: " + ", ".join(sorted(table.types))[:300],
             remedy="correct models.<name>.drift in trackside.yaml",
             link="drift.md",
             reason_code="reference_invalid",
         )
-    kinds = _kinds(table, list(roles))
-    left_out = sorted(name for name, kind in kinds.items() if kind is None)
-    chosen = {name: kind for name, kind in kinds.items() if kind is not None}
-    columns = _columns(table, chosen, roles)
-    rows = columns[0].count if columns else 0
-    if not rows:
-        raise DataError(
-            f"the reference {path.name} has no rows to compare with", link="drift.md", reason_code="reference_invalid"
-        )
-    details: dict[str, Any] = {"left_out": left_out} if left_out else {}
-    metrics: dict[str, float] = {}
-    if policy.prediction and policy.label:
-        from trackside.drift.performance import measured, pairs
-
-        found = measured(pairs(table, label=policy.label, score=policy.prediction))
-        metrics = {name: one.value for name, one in found.metrics.items()}
-        details |= {"metric_errors": {name: one.error for name, one in found.metrics.items()}} if metrics else {}
-        details |= {"metric_rows": found.rows, "positive": found.positive} if metrics else {}
-        details |= {"metrics_note": found.note} if found.note else {}
-    return Profile(
+    kinds: dict[str, Kind | None] = {name: kind_of(table.types[name]) for name in roles}
+    if table.loose:
+        kinds = dict.fromkeys(roles)
+    left_out = [] if table.loose else sorted(name for name, kind in kinds.items() if kind is None)
+    return Side(
+        table=table,
+        roles=roles,
+        kinds={name: kind for name, kind in kinds.items() if name not in left_out},
         model=model,
+        source=source,
+        digest=digest,
+        left_out=tuple(left_out),
+        importance=importance or {},
+    )
+
+
+def build(
+    path: Path,
+    policy: DriftPolicy,
+    model: str,
+    *,
+    part: tuple[int, int] | None = None,
+    progress: Progress | None = None,
+) -> Profile:
+    """The profile of a reference table, or of one part of several, read with bounded memory.
+
+    The metrics of the reference come from its label and prediction, where it has both; parts have none.
+
+    Raises:
+        ConfigError: there is no such part.
+        DataError: not a table, no rows, or a named column is missing.
+    """
+    side = opened(open_table([path]), policy, model, source=policy.reference or path.name, digest=sha256_of(path))
+    return counted(side, policy, part=part, progress=progress)
+
+
+def counted(
+    side: Side, policy: DriftPolicy, *, part: tuple[int, int] | None = None, progress: Progress | None = None
+) -> Profile:
+    """Scan a reference. Raises like `build`."""
+    table = side.table.share(*part) if part else side.table
+    times = [Times(policy.time)] if policy.time else []
+    found = scan(table, side.kinds, sinks=times, progress=progress)
+    sketches = found.columns
+    if side.table.loose and not part:
+        sketches = {name: one for name, one in sketches.items() if one.finite or one.infinite}
+    by = {name: levels_of(one) for name, one in _deciding(side, policy, sketches, part).items()}
+    kinds = {name: one.kind for name, one in sketches.items()}
+    made = profile_of(
+        side,
+        policy,
+        found.rows,
+        sketches,
+        window=times[0].window if times else [],
+        segments=segmented(table, by, kinds, progress) if by else {},
+        part=part,
+    )
+    return made if part or not policy.time else _seasonal(made, side, policy, kinds)
+
+
+def _seasonal(profile: Profile, side: Side, policy: DriftPolicy, kinds: Mapping[str, Kind]) -> Profile:
+    """With what the reference's own weekdays and months are like."""
+    reference = known(profile).reference
+    found = of_reference(side.table, kinds, policy.time, lambda scan: judge(reference, scan, policy, brief=True).tests)
+    if not found.cells:
+        return profile
+    return msgspec.structs.replace(profile, details={**profile.details, "seasons": found.to_document()})
+
+
+def _deciding(side: Side, policy: DriftPolicy, sketches: Sketches, part: tuple[int, int] | None) -> Sketches:
+    """The columns whose levels make segments, of the whole table also where one part is counted."""
+    if not part or not policy.segments:
+        return {name: sketches[name] for name in policy.segments if name in sketches}
+    return scan(side.table, {name: side.kinds.get(name) for name in policy.segments}).columns
+
+
+def profile_of(
+    side: Side,
+    policy: DriftPolicy,
+    rows: int,
+    sketches: Sketches,
+    *,
+    window: Sequence[float] = (),
+    segments: Mapping[str, Sketches] | None = None,
+    part: tuple[int, int] | None = None,
+    publish: bool = True,
+) -> Profile:
+    """The document of a counted reference. Without `publish`, and of a part, rare levels keep their names.
+
+    Raises:
+        DataError: it has no rows, or a column of times that nobody can order.
+    """
+    if not rows and not part:
+        raise DataError(
+            f"the reference {side.source} has no rows to compare with", link="drift.md", reason_code="reference_invalid"
+        )
+    for name, one in sketches.items():
+        for fault in zones(name, None, one):
+            raise DataError(
+                f"the reference's column {name[:100]!r}: {fault.words}",
+                link="drift.md",
+                reason_code="reference_invalid",
+            )
+    publish = publish and part is None
+    details: dict[str, Any] = {}
+    left_out = sorted({*side.left_out, *(name for name in side.kinds if name not in sketches)})
+    if left_out:
+        details["left_out"] = left_out
+    if window:
+        details["window"] = list(window)
+    if side.importance:
+        details["importance"] = {name: value for name, value in side.importance.items() if name in side.roles}
+    metrics: dict[str, float] = {}
+    if part is None:
+        metrics, more = learn(side.table, policy)
+        details |= more
+    return Profile(
+        model=side.model,
         rows=rows,
-        columns=columns,
-        source=policy.reference,
-        digest=sha256_of(path),
+        columns=[column_of(name, side.roles[name], one, publish=publish) for name, one in sketches.items()],
+        segments={
+            segment: [column_of(name, side.roles[name], one, publish=publish) for name, one in columns.items()]
+            for segment, columns in (segments or {}).items()
+        },
+        parts=Parts(counted=[part[0]], total=part[1]) if part else None,
+        source=side.source,
+        digest=side.digest,
         metrics=metrics,
         details=details,
     )
@@ -97,19 +212,15 @@ def roles_of(names: Sequence[str] | dict[str, Any], policy: DriftPolicy) -> dict
         special[policy.prediction] = "prediction"
     if policy.label:
         special[policy.label] = "label"
-    features = policy.features or [name for name in names if name not in special and not _INDEX.fullmatch(name)]
+    rest = {*special, policy.key, policy.time}  # an id has no distribution, and time goes on
+    features = policy.features or [name for name in names if name not in rest and not _INDEX.fullmatch(name)]
     made: dict[str, Role] = {name: "feature" for name in features if name not in policy.ignore and name not in special}
     return made | special
 
 
 def narrowed(profile: Profile, policy: DriftPolicy) -> tuple[Profile, list[str]]:
     """The profile as today's policy wants it: what it ignores by now is left out. Second, what it names in vain."""
-    kept = [
-        one
-        for one in profile.columns
-        if one.role != "feature"
-        or (one.name not in policy.ignore and (not policy.features or one.name in policy.features))
-    ]
+    kept = [one for one in profile.columns if _wanted(one, policy)]
     known = {one.name for one in profile.columns}
     words = [
         f"{name}: the reference has no such column; a version released from now on carries it"
@@ -121,86 +232,53 @@ def narrowed(profile: Profile, policy: DriftPolicy) -> tuple[Profile, list[str]]
         for name in policy.thresholds
         if name not in known and name not in METRIC_NAMES
     ]
-    return msgspec.structs.replace(profile, columns=kept), words
-
-
-def _kinds(table: Table, names: Sequence[str]) -> dict[str, Kind | None]:
-    """By Arrow's types; of a text file by all of its values, read once more."""
-    if not table.loose:
-        return {name: kind_of(table.types[name]) for name in names}
-    left: dict[str, list[Kind]] = {name: ["boolean", "number", "datetime"] for name in names}
-    seen: set[str] = set()
-    for batch in table.batches(names):
-        for name, array in batch.items():
-            if array.null_count < len(array):
-                seen.add(name)
-                left[name] = [kind for kind in left[name] if not _strangers(array, kind)]
-    return {name: (left[name] or ["category"])[0] if name in seen else None for name in names}
-
-
-def _strangers(array: Any, kind: Kind) -> bool:
-    """Whether a text column holds values that are not of a kind; 0 and 1 alone are numbers."""
-    if kind == "boolean":
-        return texts_of(array, boolean=True)[1] > 0 or numbers(array)[1] == 0
-    if kind == "number":
-        return numbers(array)[1] > 0
-    seen = Observed(kind="datetime")
-    seen.add(array)
-    return seen.wrong > 0
-
-
-@dataclass
-class _Sample:
-    """Every n-th finite value, n doubling as the column grows; and all values while they are few."""
-
-    stride: int = 1
-    offset: int = 0
-    parts: list[Floats] = field(default_factory=list)
-    size: int = 0
-    values: Floats | None = field(default_factory=lambda: np.zeros(0))
-    low: float = np.inf
-    high: float = -np.inf
-
-    def add(self, array: Any) -> None:
-        finite = finite_of(numbers(array)[0])
-        if not finite.size:
-            return
-        self.low, self.high = min(self.low, float(finite.min())), max(self.high, float(finite.max()))
-        if self.values is not None:
-            values = np.union1d(self.values, finite)
-            self.values = values if values.size <= BINS else None
-        kept = finite[self.offset :: self.stride]
-        self.offset = (self.offset - finite.size) % self.stride
-        self.parts.append(kept)
-        self.size += kept.size
-        if self.size > 2 * SAMPLE:
-            whole = np.concatenate(self.parts)[::2]
-            self.offset += 0 if self.size % 2 == 0 else self.stride
-            self.stride *= 2
-            self.parts, self.size = [whole], whole.size
-
-    def edges(self) -> Floats | None:
-        if not self.size:
-            return None
-        return edges_of(self.values if self.values is not None else np.concatenate(self.parts), self.low, self.high)
-
-
-def _columns(table: Table, kinds: dict[str, Kind], roles: dict[str, Role]) -> list[Column]:
-    samples = {name: _Sample() for name, kind in kinds.items() if kind == "number"}
-    if samples:
-        for batch in table.batches(list(samples)):
-            for name, array in batch.items():
-                samples[name].add(array)
-    seen = {
-        name: Observed(kind=kind, edges=samples[name].edges() if kind == "number" else None)
-        for name, kind in kinds.items()
+    segments = {
+        segment: [one for one in columns if _wanted(one, policy)]
+        for segment, columns in profile.segments.items()
+        if segment.partition("=")[0] in policy.segments
     }
-    for batch in table.batches(list(seen)):
-        for name, array in batch.items():
-            seen[name].add(array)
-    made = []
-    for name, one in seen.items():
-        found = samples[name].values if name in samples else None
-        distinct = 0 if name not in samples else int(found.size) if found is not None else -1
-        made.append(one.column(name, roles[name], distinct=distinct))
-    return made
+    return msgspec.structs.replace(profile, columns=kept, segments=segments), words
+
+
+def _wanted(column: Column, policy: DriftPolicy) -> bool:
+    return column.role != "feature" or (
+        column.name not in policy.ignore and (not policy.features or column.name in policy.features)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A profile with its sketches read."""
+
+    profile: Profile
+    reference: Reference
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
+
+
+def known(profile: Profile, sketches: Mapping[str, Sketch] | None = None) -> Known:
+    """What a profile holds; `sketches` are those it was made of, where they are at hand.
+
+    Raises:
+        DataError: a sketch cannot be read, or it is the profile of a part.
+    """
+    if profile.parts is not None:
+        raise DataError(
+            f"the profile is of parts {', '.join(map(str, profile.parts.counted))} of {profile.parts.total}",
+            remedy="trackside drift merge PART... --out drift-profile.json",
+            link="drift.md",
+            reason_code="reference_invalid",
+        )
+    columns = {one.name: (sketches or {}).get(one.name) or sketch_of(one) for one in profile.columns}
+    importance = profile.details.get("importance")
+    return Known(
+        profile=profile,
+        reference=Reference(
+            columns=columns,
+            roles={one.name: one.role for one in profile.columns},
+            segments={
+                segment: {one.name: sketch_of(one) for one in held} for segment, held in profile.segments.items()
+            },
+            importance=importance if isinstance(importance, dict) else {},
+        ),
+        kinds={name: one.kind for name, one in columns.items()},
+    )

@@ -54,22 +54,28 @@ class Sink(Protocol):
 
 
 def scan(
-    table: Table, kinds: Mapping[str, Kind], *, sinks: Sequence[Sink] = (), progress: Progress | None = None
+    table: Table, kinds: Mapping[str, Kind | None], *, sinks: Sequence[Sink] = (), progress: Progress | None = None
 ) -> Scan:
-    """Count the columns that `kinds` names, and feed `sinks` on the way.
+    """Count the columns that `kinds` names, and feed `sinks` on the way. Where a kind is None the values tell it: of
+    text files alone.
 
     Raises:
         DataError: a file cannot be read to its end.
     """
     from trackside.sketch.column import ColumnCounter
+    from trackside.sketch.loose import LooseCounter
 
     absent = tuple(name for name in kinds if name not in table.types)
     retyped = {
         name: str(table.types[name])
         for name, kind in kinds.items()
-        if name not in absent and not comparable(kind, table.types[name], loose=table.loose)
+        if kind is not None and name not in absent and not comparable(kind, table.types[name], loose=table.loose)
     }
-    counted = {name: ColumnCounter(kind) for name, kind in kinds.items() if name not in absent and name not in retyped}
+    counted = {
+        name: LooseCounter() if kind is None else ColumnCounter(kind)
+        for name, kind in kinds.items()
+        if name not in absent and name not in retyped
+    }
     rows = feed(table, [*(_Column(name, one) for name, one in counted.items()), *sinks], progress)
     return Scan(rows=rows, columns={name: one.done() for name, one in counted.items()}, absent=absent, retyped=retyped)
 
@@ -106,14 +112,15 @@ def feed(table: Table, sinks: Sequence[Sink], progress: Progress | None = None) 
     A table by columns is read once a sink, the sinks in threads; a table by rows once, its sinks in threads batch by
     batch.
     """
-    told = _locked(progress)
+    told = locked(progress)
     if table.columnar and table.rows is not None:
         _by_column(table, sinks, told)
         return table.rows
     return _by_row(table, sinks, told)
 
 
-def _locked(progress: Progress | None) -> Progress:
+def locked(progress: Progress | None) -> Progress:
+    """For several threads."""
     if progress is None:
         return lambda values: None
     lock, tell = threading.Lock(), progress

@@ -53,9 +53,19 @@ class Table:
 
     @property
     def rows(self) -> int | None:
-        """None where they are not known before they are read."""
-        counts = [one.rows for one in self.parts]
-        return None if None in counts else sum(one for one in counts if one is not None)
+        """None where they are not known before they are read.
+
+        Raises:
+            DataError: a part is damaged.
+        """
+        total = 0
+        for part in self.parts:
+            with readable(part.name):
+                count = part.rows
+            if count is None:
+                return None
+            total += count
+        return total
 
     def pieces(self, columns: Sequence[str]) -> Iterator[Piece]:
         """Rows and Arrow arrays by column; a column that a part lacks is left out of its pieces.
@@ -76,10 +86,14 @@ class Table:
 
         Raises:
             ConfigError: there is no such share.
+            DataError: a part is damaged.
         """
         if not 1 <= number <= of:
             raise ConfigError(f"there is no part {number} of {of}", remedy="--part 1/4 to --part 4/4", link="drift.md")
-        units = [unit for part in self.parts for unit in part.split()]
+        units: list[Part] = []
+        for part in self.parts:
+            with readable(part.name):
+                units += part.split()
         return replace(self, parts=tuple(units[(number - 1) * len(units) // of : number * len(units) // of]))
 
 
