@@ -7,6 +7,7 @@ D0 - q and D0 + p there, p and q being the shares of the samples in the cell; fr
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -31,24 +32,25 @@ class Pair:
     upper: Floats
     exact: bool
 
-    @property
+    @cached_property
     def n(self) -> float:
         return float(self.before.sum())
 
-    @property
+    @cached_property
     def m(self) -> float:
         return float(self.now.sum())
 
-    @property
+    @cached_property
     def centre(self) -> Floats:
         return self.lower + (self.upper / 2 - self.lower / 2)
 
-    @property
+    @cached_property
     def apart(self) -> Floats:
         """Difference of the distribution functions, reference less current, before each cell and after the last."""
         rises = np.cumsum(self.before * self.m - self.now * self.n) / (self.n * self.m)
         return np.concatenate(([0.0], rises))
 
+    @cached_property
     def within(self) -> tuple[Floats, Floats]:
         """Least and greatest distance of the distribution functions, shapes (k,), anywhere in each cell."""
         start = self.apart[:-1]
@@ -72,7 +74,7 @@ def pair_of(before: Numbers, now: Numbers) -> Pair:
 def kolmogorov_smirnov(pair: Pair) -> Interval:
     """Largest distance of the distribution functions."""
     known = float(np.abs(pair.apart).max())
-    return (known, known) if pair.exact else (known, max(known, float(pair.within()[1].max())))
+    return (known, known) if pair.exact else (known, max(known, float(pair.within[1].max())))
 
 
 def farthest(pair: Pair) -> float:
@@ -83,7 +85,7 @@ def farthest(pair: Pair) -> float:
 def wasserstein(pair: Pair) -> Interval:
     """Area between the distribution functions, in the column's unit."""
     between = float((np.abs(pair.apart[1:-1]) * (pair.lower[1:] / 2 - pair.upper[:-1] / 2)).sum())
-    inside = [float((one * (pair.upper / 2 - pair.lower / 2)).sum()) for one in pair.within()]
+    inside = [float((one * (pair.upper / 2 - pair.lower / 2)).sum()) for one in pair.within]
     return _around(2 * (between + inside[0]), 2 * (between + inside[1]), exact=pair.exact)
 
 
@@ -103,7 +105,7 @@ def cramer_von_mises(pair: Pair) -> Interval:
     if pair.exact:
         known = cramer(float((weight * (apart[1:] ** 2 + apart[:-1] ** 2)).sum()) / 2, tied[0], tied[1], n, m)
         return known, known
-    least, most = (float((weight * one * one).sum()) for one in pair.within())
+    least, most = (float((weight * one * one).sum()) for one in pair.within)
     # Equal values within a cell may be many or none; how much they weigh has opposite signs on both sides.
     low = cramer(least, tied[0], m, n, m) if m > n else cramer(least, n, tied[1], n, m)
     high = cramer(most, n, tied[1], n, m) if m > n else cramer(most, tied[0], m, n, m)
@@ -134,7 +136,7 @@ def anderson_darling(pair: Pair) -> Interval:
         middle = (pair.apart[1:] + pair.apart[:-1]) / 2
         known = standardised(unit * float((one_run * middle * middle).sum()), n, m)
         return known, known
-    least, most = pair.within()
+    least, most = pair.within
     central = np.clip(total / 2, first + 0.5, first + runs - 0.5)
     low = unit * float((runs * least * least / (central * (total - central) - total / 4)).sum())
     outer = (runs > 1) & ((first == 0) | (after == 0))

@@ -28,12 +28,15 @@ def kolmogorov_smirnov(before: Sketch, now: Sketch, level: float, exact: Exact |
 
     if before.numbers is None or now.numbers is None or not before.numbers.count or not now.numbers.count:
         return None
-    pair = pair_of(before.numbers, now.numbers)
-    low, high = (exact.ks, exact.ks) if exact else distances.kolmogorov_smirnov(pair)
-    root = math.sqrt(1 / pair.n + 1 / pair.m)
+    n, m = before.numbers.count, now.numbers.count
+    if exact:
+        low, high, extra = exact.ks, exact.ks, {"at": exact.ks_at, "auc": exact.auc}
+    else:
+        pair = pair_of(before.numbers, now.numbers)
+        low, high = distances.kolmogorov_smirnov(pair)
+        extra = {"at": distances.farthest(pair), "auc": sum(distances.auc(pair)) / 2}
+    root = math.sqrt(1 / n + 1 / m)
     reach = root * math.sqrt(math.log(2 / (1 - level)) / 2)
-    area = (exact.auc, exact.auc) if exact else distances.auc(pair)
-    extra = {"at": exact.ks_at if exact else distances.farthest(pair), "auc": sum(area) / 2}
     return Found(
         effect=(low + high) / 2,
         low=max(0.0, low - reach),
@@ -98,10 +101,12 @@ def cramer_von_mises(before: Sketch, now: Sketch, level: float, exact: Exact | N
     del level
     if before.numbers is None or now.numbers is None or not before.numbers.count or not now.numbers.count:
         return None
-    pair = pair_of(before.numbers, now.numbers)
-    known = exact.cramer_von_mises if exact else None
-    found = _figure((known, known) if known is not None else distances.cramer_von_mises(pair))
-    found.extra["p_value"] = cramer_tail(found.effect, pair.n, pair.m)
+    if exact:
+        known = (exact.cramer_von_mises, exact.cramer_von_mises)
+    else:
+        known = distances.cramer_von_mises(pair_of(before.numbers, now.numbers))
+    found = _figure(known)
+    found.extra["p_value"] = cramer_tail(found.effect, before.numbers.count, now.numbers.count)
     return found
 
 
@@ -131,10 +136,9 @@ def anderson_darling(before: Sketch, now: Sketch, level: float, exact: Exact | N
         return None
     if not before.numbers.count or not now.numbers.count:
         return None
-    known = exact.anderson_darling if exact else None
-    return _figure(
-        (known, known) if known is not None else distances.anderson_darling(pair_of(before.numbers, now.numbers))
-    )
+    if exact:
+        return _figure((exact.anderson_darling, exact.anderson_darling))
+    return _figure(distances.anderson_darling(pair_of(before.numbers, now.numbers)))
 
 
 def _figure(certain: Interval) -> Found:
