@@ -107,3 +107,116 @@ def test_starting_costs_no_pandas_and_no_scipy_stats(project: Path) -> None:
         [sys.executable, "-c", script], cwd=project, capture_output=True, text=True, env={"PYTHONPATH": source}
     )
     assert done.stdout.splitlines()[-1] == "0 []", done.stdout[-300:] + done.stderr
+
+
+# Any two tables
+
+
+def compared(capsys: pytest.CaptureFixture[str], *words: str) -> Verdict:
+    capsys.readouterr()
+    main(["drift", "compare", *words, "--json", "--fail-on", "never"])
+    return load(Verdict, capsys.readouterr().out.encode())
+
+
+def test_compare_needs_no_configuration(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "trackside.yaml").unlink()
+    before, same, moved = "eval/predictions.parquet", "production/2026-03-01.parquet", "production/2026-03-02.parquet"
+    for words, code in (
+        ((before, same), 0),
+        ((before, same, "--fail-on", "drift"), 0),
+        ((before, moved), 0),
+        ((before, moved, "--fail-on", "drift"), 1),
+        ((before, moved, "--fail-on", "drift", "--feature", "carrier"), 0),
+        ((before, "production/2026-03-03.parquet"), 7),
+        ((before, "production/*.parquet"), 0),
+        ((before, "missing.parquet"), 7),
+        (("missing.parquet", moved), 7),
+        (("trackside.yml", moved), 7),
+        ((before, moved, "--label", "nothing"), 7),
+        ((before, moved, "--dry-run"), 0),
+    ):
+        assert main(["drift", "compare", *words]) == code, words
+        assert "Traceback" not in capsys.readouterr().err
+    monkeyed = str(project / "deep/er")
+    Path(monkeyed).mkdir(parents=True)
+    found = compared(capsys, before, str(project / moved))
+    assert (found.verdict, found.reference.source, found.current.rows) == ("drift", before, 1000)
+    assert compared(capsys, f"../{project.name}/{before}", same).verdict == "ok"
+
+
+def test_exact_or_by_profiles(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both say the same of what moved; only one of them has the samples' own statistics."""
+    words = ("eval/predictions.parquet", "production/2026-03-02.parquet", "--label", "label", "--prediction", "score")
+    exact, profiles = compared(capsys, *words, "--exact"), compared(capsys, *words, "--no-exact")
+    assert exact.moved == profiles.moved
+    effects = [
+        {(one.column, one.test): one.effect for one in verdict.tests if one.effect is not None}
+        for verdict in (exact, profiles)
+    ]
+    assert effects[0].keys() == effects[1].keys()
+    for name, effect in effects[0].items():
+        assert effect == pytest.approx(effects[1][name], abs=0.01), name
+    assert main(["drift", "profile", "--out", "profile.json"]) == 0
+    stored = compared(capsys, "profile.json", *words[1:])
+    assert set(stored.moved) == set(exact.moved)
+    for reference, current in (("profile.json", words[1]), (words[0], "current.csv")):
+        (project / "current.csv").write_text("temperature\n1\n")
+        assert main(["drift", "compare", reference, current, "--exact"]) == 2
+
+
+def test_pictures(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["drift", "compare", "eval/predictions.parquet", "production/2026-03-02.parquet"]
+    assert main([*words, "--format", "svg", "--out", "drift.svg"]) == 0
+    assert (project / "drift.svg").read_text().startswith("<svg")
+    assert main([*words, "--format", "png"]) == 2
+    assert main([*words, "--format", "png", "--out", "drift.png"]) == 0
+    assert (project / "drift.png").read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out == ""
+
+
+def test_explain_one_column(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["drift", "explain", "temperature", "--as-of", "2026-03-02"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("## `temperature`: drift")
+    assert "Since 2026-03-02" in shown
+    assert "| quantile | reference | current |" in shown
+    assert "| wasserstein |" in shown
+    assert main(["drift", "explain", "carrier", "--as-of", "2026-03-02", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["column"], told["verdict"], told["moved"], told["since"]) == ("carrier", "ok", False, "")
+    assert {"chi2", "new levels"} & {one["test"] for one in told["tests"]}
+    assert len(told["shape"]["names"]) == 12
+    assert main(["drift", "explain", "nothing", "--as-of", "2026-03-02"]) == 7
+    assert "temperature" in capsys.readouterr().err
+    assert main(["drift", "explain", "temperature", "--as-of", "2026-03-04"]) == 7
+
+
+def test_explain_knows_since_when(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the verdicts on the data branch of the clone."""
+    assert main(["drift", "check", "--as-of", "2026-03-02", "--json"]) == 0
+    verdict = capsys.readouterr().out.replace('"as_of": "2026-03-02"', '"as_of": "2026-03-01"')
+    (project / "drift/delay").mkdir(parents=True)
+    (project / "drift/delay/2026-03-01.json").write_text(verdict)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-qb", "trackside-data"], ["add", "drift"], ["commit", "-qm", "x"], ["branch", "main"]):
+        subprocess.run([*git, *words], check=True, capture_output=True)
+    assert main(["drift", "explain", "temperature", "--as-of", "2026-03-02"]) == 0
+    shown = capsys.readouterr().out
+    assert "Since 2026-03-01" in shown
+    assert "| 2026-03-01 |" in shown
+
+
+def test_parts_and_merge(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["drift", "profile", "--out", "whole.json"]) == 0
+    for number in (1, 2, 3):
+        assert main(["drift", "profile", "--part", f"{number}/3", "--out", f"{number}.json"]) == 0
+    assert main(["drift", "merge", "3.json", "1.json", "2.json", "--out", "merged.json"]) == 0
+    merged, whole = (load(Profile, (project / name).read_bytes()) for name in ("merged.json", "whole.json"))
+    assert (merged.rows, merged.digest, merged.parts) == (5000, whole.digest, None)
+    assert [one.levels for one in merged.columns] == [one.levels for one in whole.columns]
+    for words in (["merge", "1.json", "1.json"], ["merge", "1.json", "missing.json"], ["merge", "trackside.yaml"]):
+        assert main(["drift", *words]) == 7
+    assert main(["drift", "check", "--reference", "1.json", "--as-of", "2026-03-02"]) == 7
+    for part in ("4/3", "0/3", "1", "a/b"):
+        assert main(["drift", "profile", "--part", part]) == 2
+    capsys.readouterr()

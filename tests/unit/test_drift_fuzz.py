@@ -25,6 +25,8 @@ from trackside.documents.verdict import Verdict
 from trackside.drift.profile import build
 from trackside.errors import DataError
 
+CASES = {"parquet": 150, "csv": 60, "jsonl": 60, "arrow": 80, "arrows": 50}
+SCHEMAS = 120
 POLICY = DriftPolicy(reference="reference.parquet", current="current.parquet", min_rows=50)
 ROWS = 300
 
@@ -125,11 +127,8 @@ def readable(path: Path, form: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize(
-    ("form", "cases"), [("parquet", 150), ("csv", 60), ("jsonl", 60), ("arrow", 80), ("arrows", 50)]
-)
+@pytest.mark.parametrize(("form", "cases"), CASES.items())
 def test_damaged_files(form: str, cases: int, profile: Profile, tmp_path: Path) -> None:
-    """400 in all; with the schemas below, more than 500."""
     rng = random.Random(form)
     good = FORMS[form](plain(1))
     path = tmp_path / f"current.{form}"
@@ -208,8 +207,7 @@ def test_strange_schemas(profile: Profile, tmp_path: Path) -> None:
     """As current data, and as a reference compared with itself."""
     rng = random.Random(7)
     told: Counter[str] = Counter()
-    cases = 120
-    for case in range(cases):
+    for case in range(SCHEMAS):
         rows = rng.choice([0, 1, 60, 300])
         names = rng.sample(NAMES, rng.randrange(1, 8))
         table = pa.table({name: column(rng, rows) for name in names})
@@ -231,6 +229,7 @@ def test_strange_schemas(profile: Profile, tmp_path: Path) -> None:
         again = verdict_of(itself, path, POLICY)
         assert again.verdict in ("ok", "insufficient_data"), (case, names, again.tests, again.problems)
         told[f"with itself: {again.verdict}"] += 1
-    print(f"{cases} schemas: {dict(told)}")
+    print(f"{SCHEMAS} schemas: {dict(told)}; {sum(CASES.values()) + SCHEMAS} cases in all")
+    assert sum(CASES.values()) + SCHEMAS >= 500
     assert told["invalid_data"] > 50
     assert told["with itself: ok"] > 20

@@ -15,6 +15,8 @@ BATCH = 64 * 1024
 """Rows that are in memory at a time (text is read by megabytes instead)."""
 BUFFER = 1024 * 1024
 """Bytes of a column that are read ahead."""
+INDEX = 3
+"""Bytes of an index into a dictionary; beside them there is the dictionary, of one `BUFFER` at most."""
 BLOCK = 8 * 1024 * 1024
 """Bytes of JSON lines that are parsed at a time."""
 LINE = 64 * 1024 * 1024
@@ -121,8 +123,20 @@ class ParquetPart:
     def rows(self) -> int:
         return sum(self._head.row_group(at).num_rows for at in self._groups)
 
+    def _few_levels(self, name: str) -> bool:
+        """Whether text was written as indices throughout, by its size: a writer gives up where texts are many."""
+        for group in self._groups:
+            row_group = self._head.row_group(group)
+            for at in range(row_group.num_columns):
+                chunk = row_group.column(at)
+                if chunk.path_in_schema == name:
+                    if chunk.total_uncompressed_size > INDEX * chunk.num_values + BUFFER:
+                        return False
+                    break
+        return True
+
     def pieces(self, columns: Sequence[str]) -> Iterator[Piece]:
-        """Text comes as a dictionary: counting indices is cheaper than counting words."""
+        """Text of few levels comes as a dictionary: counting indices is cheaper than counting words."""
         import pyarrow.parquet as pq
         import pyarrow.types as t
 
@@ -133,7 +147,7 @@ class ParquetPart:
         if not there:
             yield from ((self._head.row_group(at).num_rows, {}) for at in self._groups)
             return
-        coded = [name for name in there if t.is_string(schema.field(name).type)]
+        coded = [name for name in there if t.is_string(schema.field(name).type) and self._few_levels(name)]
         far = self.file.system is not None
         with (
             self.file.open() as raw,
