@@ -14,7 +14,7 @@ import scipy.stats
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trackside.measures import distances, numeric, shift
+from trackside.measures import detectable, distances, numeric, shift
 from trackside.measures.exact import exact_of
 from trackside.measures.found import Found
 from trackside.sketch.column import Sketch
@@ -256,12 +256,15 @@ def test_power_has_no_cliff_at_a_thousand_rows() -> None:
 
 
 @pytest.mark.parametrize(("n", "m"), [(400, 400), (2000, 2000), (10_000, 3000)])
-def test_what_is_called_detectable_is_found_four_times_in_five(n: int, m: int) -> None:
-    least = numeric.detectable_shift(n, m, 0.95, THRESHOLDS["wasserstein"], FAMILY)
-    assert 0.7 <= power(n, m, least, 150, "wasserstein") <= 0.92
-    far = numeric.detectable_distance(n, m, 0.95, THRESHOLDS["ks"], FAMILY)
+def test_what_is_called_detectable_is_found_that_often(n: int, m: int) -> None:
+    one, other = Sketch(kind="number", rows=n), Sketch(kind="number", rows=m)
+    least = detectable.shift(one, other, THRESHOLDS["wasserstein"], 0.05 / FAMILY)
+    assert least is not None
+    assert abs(power(n, m, least, 150, "wasserstein") - detectable.POWER) <= 0.05
+    far = detectable.kolmogorov(one, other, THRESHOLDS["ks"], 0.05 / FAMILY)
+    assert far is not None
     moved = 2 * scipy.stats.norm.ppf((1 + far) / 2)  # D of two normal distributions so far apart
-    assert power(n, m, moved, 150, "ks") >= 0.75
+    assert power(n, m, moved, 150, "ks") >= detectable.POWER - 0.05
 
 
 def test_a_fiftieth_of_a_deviation_is_no_drift_in_a_million_rows() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from statistics import NormalDist
 
 from trackside.measures import levels
+from trackside.measures.shift import detectable as of_shift
 from trackside.sketch.column import Sketch
 
 POWER = 0.95
@@ -60,7 +61,7 @@ def kolmogorov(before: Sketch, now: Sketch, threshold: float, tail: float) -> fl
 
 def shift(before: Sketch, now: Sketch, threshold: float, tail: float) -> float | None:
     """Of a mean in deviations."""
-    return threshold + _root(before, now) * (_NORMAL.inv_cdf(1 - tail) + _NORMAL.inv_cdf(POWER))
+    return of_shift(before.finite, now.finite, threshold, tail, POWER)
 
 
 def _root(before: Sketch, now: Sketch) -> float:

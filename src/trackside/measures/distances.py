@@ -62,7 +62,8 @@ def pair_of(before: Numbers, now: Numbers) -> Pair:
     """Both samples in the cells of the coarser grid of the two. Neither is empty."""
     depth = min(before.depth, now.depth)
     one, two = before.cells.at(depth), now.cells.at(depth)
-    keys = np.union1d(one.keys, two.keys)
+    keys = np.sort(np.concatenate((one.keys, two.keys)), kind="stable")  # merges two rising runs
+    keys = keys[np.append(True, keys[1:] != keys[:-1])]
     counts = np.zeros((2, keys.size))
     for side, cells in zip(counts, (one, two), strict=True):
         side[np.searchsorted(keys, cells.keys)] = cells.counts

@@ -14,9 +14,6 @@ from trackside.measures.found import Found
 from trackside.sketch.column import Sketch
 from trackside.sketch.numbers import Numbers
 
-POWER = 0.8
-"""Chance with which what is called detectable is found."""
-
 
 def kolmogorov_smirnov(before: Sketch, now: Sketch, level: float, exact: Exact | None) -> Found | None:
     """Largest distance D of the distribution functions, 0 to 1. None where a side has no values.
@@ -145,26 +142,3 @@ def _figure(certain: Interval) -> Found:
     """What is known of the samples and not judged."""
     effect = (certain[0] + certain[1]) / 2
     return Found(effect=effect, low=-math.inf, high=math.inf, beyond=lambda _: 1.0, certain=certain)
-
-
-def detectable_distance(n: float, m: float, level: float, threshold: float, tests: int) -> float:
-    """Least D that n and m rows show with a chance of 80 %, where it is the only drift among `tests` tests.
-
-    The distance where both functions differ most is normal around D, with a deviation of at most √(1/n + 1/m) / 2.
-    """
-    root = math.sqrt(1 / n + 1 / m)
-    share = min(1 - level, (1 - level) / max(1, tests))
-    reach = math.sqrt(math.log(2 / share) / 2)
-    return threshold + root * (reach + NormalDist().inv_cdf(POWER) / 2)
-
-
-def detectable_shift(n: float, m: float, level: float, threshold: float, tests: int) -> float:
-    """Least shift of the mean, in deviations, that n and m rows of normal values show with a chance of 80 %, where it
-    is the only drift among `tests` tests. Level 1 - alpha as for the tests.
-    """
-    from scipy.special import stdtrit
-
-    share = shift.LOCATION * min((1 - level) / 2, (1 - level) / max(1, tests))
-    reach = NormalDist().inv_cdf(POWER) - float(stdtrit(max(1.0, min(n, m) - 1), share))
-    follows, spread = shift.of_normal(shift.outer(n, m))
-    return float((threshold + math.sqrt(1 / n + 1 / m) * spread * reach) / follows)

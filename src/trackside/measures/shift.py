@@ -123,3 +123,14 @@ def beyond(found: tuple[Gap, Gap], freedom: float, distance: float) -> float:
         if one.error > 0
     ]
     return min([1.0, *made])
+
+
+def detectable(n: float, m: float, threshold: float, tail: float, power: float) -> float:
+    """Least shift of normal values, in deviations, that n and m rows show with a chance of `power`, where the p-value
+    of "no more than `threshold`" must fall below `tail`.
+    """
+    from scipy.special import stdtrit
+
+    reach = NormalDist().inv_cdf(power) - float(stdtrit(max(1.0, min(n, m) - 1), tail * LOCATION))
+    follows, spread = of_normal(outer(n, m))
+    return (threshold + math.sqrt(1 / n + 1 / m) * spread * reach) / follows
