@@ -58,11 +58,14 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Child:
-    """A finished child: its output, CPU seconds (user and system, with the children it waited for), wall seconds."""
+    """A finished child: its output, CPU seconds (user and system, with the children it waited for), wall seconds, and
+    the most memory that it held, in GB.
+    """
 
     stdout: bytes
     cpu: float
     wall: float
+    peak: float = 0.0
 
 
 def shown(value: float, unit: str) -> str:
@@ -106,7 +109,7 @@ def run_child(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str]) 
         raise RuntimeError(
             f"{argv[0]} ended with {child.returncode}:\n{text[-2000:]}{out.decode(errors='replace')[-2000:]}"
         )
-    return Child(stdout=out, cpu=used.ru_utime + used.ru_stime, wall=wall)
+    return Child(stdout=out, cpu=used.ru_utime + used.ru_stime, wall=wall, peak=used.ru_maxrss * 1024 / 1e9)
 
 
 def repeat(action: Callable[[], float], rounds: int) -> list[float]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from measure import Figure, machine, shown
 
-NAMES = ("diff", "start", "publish", "answered", "command", "release", "image", "install")
+NAMES = ("diff", "start", "publish", "answered", "command", "release", "image", "install", "drift")
 
 
 def main() -> int:
@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=NAMES, help="measure this alone; may be given again")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--quick", action="store_true", help="one round each: shows that it runs, measures nothing")
+    parser.add_argument("--no-peers", action="store_true", help="of drift: without Evidently, NannyML and whylogs")
     arguments = parser.parse_args()
     before = machine()
     figures: list[Figure] = []
@@ -27,7 +28,8 @@ def main() -> int:
     for name in arguments.only or NAMES:
         started = time.monotonic()
         try:
-            figures += importlib.import_module(f"bench_{name}").measure(quick=arguments.quick)
+            more = {"peers": not arguments.no_peers} if name == "drift" else {}
+            figures += importlib.import_module(f"bench_{name}").measure(quick=arguments.quick, **more)
         except Exception as error:  # the other figures can still be measured
             failures[name] = f"{type(error).__name__}: {error}"
         print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
