@@ -46,8 +46,6 @@ class Column(Part, frozen=True, kw_only=True):
     mean: float | None = None
     deviation: float | None = None
     quantiles: dict[str, float] = {}
-    edges: list[float] = []
-    counts: list[int] = []
     levels: dict[str, int] = {}
     rest: int = 0
     distinct: int = 0
