@@ -81,7 +81,6 @@ def levels_moved(before: Sketch, now: Sketch, threshold: float, tail: float) -> 
 
 def cohens_w(share: float, freedom: int, threshold: float, tail: float) -> float:
     """Of w, for a table of `freedom` degrees and nm / (n + m) = `share`, by the non-central χ² distribution."""
-    from scipy.optimize import brentq
     from scipy.special import chndtr
 
     middle = freedom + share * threshold**2
@@ -93,12 +92,11 @@ def cohens_w(share: float, freedom: int, threshold: float, tail: float) -> float
     top = max(1.0, 2 * critical + middle)
     while lacks(top) > 0:
         top *= 2
-    return math.sqrt(float(brentq(lacks, 0.0, top)) / share)
+    return math.sqrt(_crossing(lacks, 0.0, top) / share)
 
 
 def _quantile(freedom: int, center: float, tail: float) -> float:
     """Where a χ² variable's upper tail is `tail`; of large ones by the root, which is normal."""
-    from scipy.optimize import brentq
     from scipy.special import chdtri, chndtr
 
     if center <= 0:
@@ -107,4 +105,30 @@ def _quantile(freedom: int, center: float, tail: float) -> float:
     low, high = freedom + center, freedom + center + 10 * wide + 10
     while 1 - float(chndtr(high, freedom, center)) > tail:
         high += 10 * wide
-    return float(brentq(lambda at: 1 - float(chndtr(at, freedom, center)) - tail, low, high))
+    return _crossing(lambda at: 1 - float(chndtr(at, freedom, center)) - tail, low, high)
+
+
+def _crossing(function: Callable[[float], float], low: float, high: float) -> float:
+    """Where a function that is positive at `low` and negative at `high` crosses 0, by regula falsi as of Illinois
+    (Dowell & Jarratt 1971); the import of scipy.optimize would cost more than all checks of a small table.
+    """
+    at_low, at_high = function(low), function(high)
+    if at_low <= 0:
+        return low
+    side = 0
+    for _ in range(100):
+        middle = (low * at_high - high * at_low) / (at_high - at_low)
+        found = function(middle)
+        if found == 0 or high - low <= 1e-10 * abs(high):
+            return middle
+        if found > 0:
+            low, at_low = middle, found
+            at_high = at_high / 2 if side > 0 else at_high
+            side = 1
+        else:
+            high, at_high = middle, found
+            at_low = at_low / 2 if side < 0 else at_low
+            side = -1
+        if abs(found) < 1e-12:
+            return middle
+    return (low + high) / 2
