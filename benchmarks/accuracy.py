@@ -20,8 +20,8 @@ from accuracy_world import Column, Rng, columns, counted, normal, of_levels
 from scipy import stats
 
 from trackside.config.model import DriftPolicy
-from trackside.drift.judge import Judged, Reference, judge
 from trackside.drift.scan import Scan
+from trackside.drift.verdict import Judged, Reference, judge
 from trackside.sketch.column import Sketch
 
 POLICY = DriftPolicy(reference="r", current="c")

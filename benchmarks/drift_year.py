@@ -27,10 +27,10 @@ from trackside.config.model import DriftPolicy
 from trackside.documents.verdict import Verdict, Window
 from trackside.drift.course import classified
 from trackside.drift.history import streak
-from trackside.drift.judge import Reference, judge
 from trackside.drift.scan import Scan, scan
 from trackside.drift.seasons import Seasons, of_reference
 from trackside.drift.tables import open_table
+from trackside.drift.verdict import Reference, judge
 from trackside.sketch.column import ColumnCounter
 
 POLICY = DriftPolicy(reference="r", current="c")

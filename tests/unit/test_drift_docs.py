@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from trackside.drift.metrics import METRICS
 from trackside.drift.placeholders import WORDS, fill
-from trackside.drift.tests import METRICS
 from trackside.drift.verdict import ORDER
 from trackside.measures.table import TESTS, Row
 

@@ -19,8 +19,8 @@ from accuracy_world import Column, columns, normal, of_levels
 
 from trackside.config.model import DriftPolicy
 from trackside.documents import verdict as document
-from trackside.drift.judge import Judged, Reference, judge, undecided
 from trackside.drift.scan import Fault, Scan
+from trackside.drift.verdict import Judged, Reference, judge, undecided
 from trackside.measures.exact import exact_of
 from trackside.sketch.column import Sketch
 from trackside.sketch.levels import Levels

@@ -11,8 +11,7 @@ from trackside.documents.profile import Profile
 from trackside.documents.verdict import Verdict, Window
 from trackside.drift.exactly import exactly, sortable
 from trackside.drift.faults import Keys, Times, zones
-from trackside.drift.judge import Judged, Sketches, judge, undecided
-from trackside.drift.perform import Performed, perform
+from trackside.drift.perform import Performed, doubted, perform
 from trackside.drift.placeholders import fill
 from trackside.drift.profile import Known, Side, counted, known, narrowed, profile_of
 from trackside.drift.renamed import likely
@@ -20,6 +19,7 @@ from trackside.drift.scan import Progress, Scan, scan
 from trackside.drift.segments import segmented
 from trackside.drift.sources import Data, shown_url
 from trackside.drift.tables import Table, open_table
+from trackside.drift.verdict import Judged, Sketches, judge, undecided
 from trackside.errors import DataError
 from trackside.sketch.column import Sketch
 from trackside.sketch.values import kind_of
@@ -126,7 +126,7 @@ def check(
         shapes=dict(judged.shapes),
         sensitivity=judged.sensitivity,
         labels=performed.labels,
-        doubts=list(performed.doubts),
+        doubts=doubted(performed, judged.tests),
         commit=asked.commit,
         workflow_run=asked.workflow_run,
     )

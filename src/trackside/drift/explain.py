@@ -10,7 +10,7 @@ import msgspec
 from trackside.documents.codec import to_builtins
 from trackside.documents.verdict import Kind, Test, Verdict
 from trackside.drift.history import SILENT, main_test, since
-from trackside.drift.judge import ORDER
+from trackside.drift.verdict import ORDER
 from trackside.drift.words import figure, share
 from trackside.errors import DataError
 from trackside.report.escape import code, inline

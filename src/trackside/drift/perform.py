@@ -13,10 +13,10 @@ from trackside.documents.profile import Profile
 from trackside.documents.verdict import Labels, Test
 from trackside.drift.cbpe import Calibration, calibration, doubts, expected, strange
 from trackside.drift.labels import LEVELS, Coded, Joined, Rows, join, read
+from trackside.drift.metrics import METRICS, MetricRow
 from trackside.drift.performance import Measured, measured, pairs_of
 from trackside.drift.sources import Data
 from trackside.drift.tables import Table, open_table
-from trackside.drift.tests import METRICS, MetricRow
 from trackside.drift.words import figure, share
 from trackside.errors import DataError
 from trackside.measures.chance import difference

@@ -13,13 +13,13 @@ import msgspec
 from trackside.config.model import DriftPolicy
 from trackside.documents.profile import Column, Parts, Profile, Role, column_of, sketch_of
 from trackside.drift.faults import Times, zones
-from trackside.drift.judge import Reference, Sketches, judge
+from trackside.drift.metrics import METRICS
 from trackside.drift.perform import learn
 from trackside.drift.scan import Progress, scan
 from trackside.drift.seasons import of_reference
 from trackside.drift.segments import levels_of, segmented
 from trackside.drift.tables import Table, open_table
-from trackside.drift.tests import METRICS
+from trackside.drift.verdict import Reference, Sketches, judge
 from trackside.errors import DataError
 from trackside.sketch.column import Sketch
 from trackside.sketch.values import Kind, kind_of
