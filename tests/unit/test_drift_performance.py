@@ -14,9 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from trackside.cli import main
 from trackside.config.model import DriftPolicy
+from trackside.documents.codec import load
 from trackside.documents.profile import Profile
 from trackside.documents.verdict import Test as Found
+from trackside.documents.verdict import Verdict
 from trackside.drift.labels import Rows, as_texts, join, labels_policy, read
 from trackside.drift.perform import SLICES, Performed, doubted, learn, perform
 from trackside.drift.performance import Pairs, auc, measured, pairs
@@ -409,3 +412,68 @@ def test_damaged_details_of_a_profile_are_no_traceback(details: dict[str, Any]) 
         before = Profile(model="m", rows=1, columns=[], metrics={"roc_auc": 0.7}, details=details)
         found = perform(before, table(Path(folder), world(150, 10)), POLICY)
     assert isinstance(found, Performed)
+
+
+# The whole of it, as a person types it
+
+
+LATE = """\
+version: 1
+models:
+  delay:
+    path: model.bin
+    drift:
+      reference: eval/predictions.parquet
+      current: "production/{date}.parquet"
+      prediction: score
+      label: late
+      labels: "labels/{date}.csv"
+      key: id
+      time: at
+      label-time: known
+      slices: [carrier]
+      ignore: [id]
+"""
+
+
+def test_labels_that_come_days_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A day is checked before its labels are there, with them, and with those of another table."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("eval", "production", "labels"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "trackside.yaml").write_text(LATE)
+    table(tmp_path, world(12_000, 1), "eval/predictions.parquet")
+    now = world(6000, 3, worse=("C2",))
+    truth = now.pop("late")
+    now["at"] = pa.array(np.sort(np.array(now["at"].cast(pa.int64()))) + 9 * DAY * 1_000_000, pa.timestamp("us"))
+    table(tmp_path, now, "production/2026-03-02.parquet")
+
+    def check(code: int) -> Verdict:
+        assert main(["drift", "check", "--as-of", "2026-03-02", "--json"]) == code
+        return load(Verdict, capsys.readouterr().out.encode())
+
+    early = check(0)
+    assert "no labels have arrived yet" in early.problems
+    assert {one.test for one in early.tests if one.heading == "performance"} == {"estimate"}
+    assert len(early.doubts) == 1
+    assert early.verdict == "ok"
+    lines = [f"{one},{label},1970-01-13T00:00:00" for one, label in zip(now["id"], truth, strict=True)]
+    (tmp_path / "labels/2026-03-02.csv").write_text("\n".join(["id,late,known", *lines]) + "\n")
+    late = check(0)
+    assert late.labels is not None
+    assert (late.labels.joined, late.labels.waiting) == (6000, 0)
+    assert 2 < late.labels.lag_days["p50"] < 3
+    assert late.verdict == "drift"
+    assert {one.segment for one in late.tests if one.alarm} >= {"carrier=C2"}
+    assert late.doubts == []
+    assert main(["drift", "check", "--as-of", "2026-03-02"]) == 0
+    assert "carrier=C2" in capsys.readouterr().out
+    other = "\n".join(["id,late,known", *(f"{at + 9_000_000},1,2026-03-02" for at in range(500))])
+    (tmp_path / "labels/2026-03-02.csv").write_text(other + "\n")
+    wrong = check(7)
+    assert wrong.verdict == "invalid_data"
+    assert [one.sentence for one in wrong.tests if one.test == "join"] == [
+        "not one of 500 labels joins one of 6,000 rows"
+    ]

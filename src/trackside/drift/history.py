@@ -95,7 +95,7 @@ def main_tests(verdict: Verdict) -> dict[str, Test]:
     rank = {name: at for at, name in enumerate(MAIN)}
     found: dict[str, Test] = {}
     for test in verdict.tests:
-        if test.effect is None or test.test not in rank:
+        if test.effect is None or test.test not in rank or test.segment:
             continue
         if test.column not in found or rank[test.test] < rank[found[test.column].test]:
             found[test.column] = test

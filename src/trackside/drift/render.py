@@ -66,6 +66,8 @@ def standing(verdict: Verdict, earlier: Sequence[Verdict]) -> str:
     if verdict.verdict != "drift":
         last = next((one.as_of for one in earlier if one.verdict == "drift"), "")
         return f"As of {verdict.as_of}" + (f"; the last drift was on {last}." if last else ".")
+    if not verdict.streak and verdict.courses:
+        return f"As of {verdict.as_of}: usual for the season, so no reason to retrain."
     first = began(verdict, earlier)
     row = "first check that finds it" if verdict.streak <= 1 else f"{verdict.streak} checks in a row"
     return f"As of {verdict.as_of}: {row}, since {first}."
@@ -90,7 +92,7 @@ def markdown(verdict: Verdict, earlier: Sequence[Verdict] = (), *, link: str = "
     sign, head = SIGNS[verdict.verdict], escape.inline(headline(verdict))
     lines = [f"## {sign} `{verdict.model}`: {head}", "", f"{escape.inline(standing(verdict, earlier))}  "]
     lines += [str(escape.inline(sides(verdict), 600)), ""]
-    lines += [f"> {escape.inline(one, 600)}\n" for one in verdict.problems[:10]]
+    lines += [f"> {escape.inline(one, 600)}\n" for one in [*verdict.problems[:10], *_estimates(verdict)]]
     alarmed = _alarmed(verdict)
     if alarmed:
         lines += [
@@ -100,7 +102,7 @@ def markdown(verdict: Verdict, earlier: Sequence[Verdict] = (), *, link: str = "
         for test in alarmed[:limit]:
             effect = f"**{figure(test.effect)}** {_unit(test)}{_interval(test)}" if test.effect is not None else ""
             lines.append(
-                f"| {escape.code(test.column)}<br>{HEADINGS[test.heading]} | {escape.inline(test.sentence, 300)} "
+                f"| {escape.code(named(test))}<br>{HEADINGS[test.heading]} | {_said(test, verdict)} "
                 f"| {effect} | {figure(test.threshold) if test.threshold is not None else ''} "
                 f"| {since(test.column, verdict, earlier)} |"
             )
@@ -116,6 +118,25 @@ def markdown(verdict: Verdict, earlier: Sequence[Verdict] = (), *, link: str = "
     if link:
         lines.append(f"[Whole report]({link}), artifact `trackside-drift`.")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def named(test: Test) -> str:
+    """A test's column, with the segment that it is of."""
+    return f"{test.column} of {test.segment}" if test.segment else test.column
+
+
+def _said(test: Test, verdict: Verdict) -> str:
+    """What happened, and how it runs."""
+    course = verdict.courses.get(test.column) if not test.segment else None
+    words = f"<br>*{course.kind}*: {escape.inline(course.evidence, 200)}" if course else ""
+    return f"{escape.inline(test.sentence, 300)}{words}"
+
+
+def _estimates(verdict: Verdict) -> list[str]:
+    """Performance without labels in a line, and why it may be wrong."""
+    found = [one for one in verdict.tests if one.test == "estimate" and "now" in one.extra]
+    said = ", ".join(f"{one.column} {figure(one.extra['before'])} → {figure(one.extra['now'])}" for one in found)
+    return [f"Expected without labels: {said}.", *verdict.doubts[:5]] if found else []
 
 
 def _alarmed(verdict: Verdict) -> list[Test]:
@@ -162,7 +183,7 @@ def _page(verdict: Verdict, earlier: Sequence[Verdict], alpha: float, rows: int,
         headline=escape.plain(headline(verdict)),
         standing=standing(verdict, earlier),
         sides=escape.plain(sides(verdict), 600),
-        problems=[escape.plain(one, 600) for one in verdict.problems[:20]],
+        problems=[escape.plain(one, 600) for one in [*verdict.problems[:20], *_estimates(verdict)]],
         days=[{"kind": one.verdict, "as_of": one.as_of, "words": WORDS[one.verdict]} for one in days],
         days_words=", ".join(f"{count} {WORDS[kind]}" for kind, count in counts.items()),
         moved=[_row(one, verdict, earlier, lines if followed.get(one.column) == one else {}) for one in alarmed[:rows]],
@@ -183,11 +204,13 @@ def _row(
     test: Test, verdict: Verdict, earlier: Sequence[Verdict], lines: Mapping[str, Sequence[Point]]
 ) -> dict[str, Any]:
     line = drawings.course(lines.get(test.column, ()), test.threshold)
+    found = verdict.courses.get(test.column) if test.alarm and not test.segment else None
+    course = f"; {found.kind}: {found.evidence}" if found else ""
     return {
-        "column": escape.plain(test.column, 100),
+        "column": escape.plain(named(test), 160),
         "heading": HEADINGS[test.heading],
         "test": test.test,
-        "sentence": escape.plain(test.sentence, 400),
+        "sentence": escape.plain(test.sentence + course, 600),
         "effect": f"{figure(test.effect)} {_unit(test)}".strip() if test.effect is not None else "",
         "interval": _interval(test).strip(" ()"),
         "threshold": figure(test.threshold) if test.threshold is not None else "",

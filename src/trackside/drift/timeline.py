@@ -99,7 +99,11 @@ def metric(days: Sequence[Verdict], name: str, tests: Sequence[str] = ("metric",
         (day.as_of, test)
         for day in days[-DAYS:]
         for test in day.tests
-        if test.heading == "performance" and test.column == name and test.test in tests and "now" in test.extra
+        if test.heading == "performance"
+        and test.column == name
+        and test.test in tests
+        and "now" in test.extra
+        and not test.segment
     ]
     if not found:
         return Markup("")
