@@ -32,9 +32,10 @@ from trackside.drift.seasons import Seasons, of_reference
 from trackside.drift.tables import open_table
 from trackside.drift.verdict import Reference, judge
 from trackside.sketch.column import ColumnCounter
+from trackside.sketch.values import Kind
 
 POLICY = DriftPolicy(reference="r", current="c")
-KINDS = {f"x{at}": "category" if at % 3 == 2 else "number" for at in range(COLUMNS)}
+KINDS: dict[str, Kind] = {f"x{at}": "category" if at % 3 == 2 else "number" for at in range(COLUMNS)}
 LEVELS = 12
 
 

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
+from trackside.config.load import load as load_config
 from trackside.config.model import DriftPolicy, RetrainPolicy
 from trackside.documents.codec import dump
 from trackside.documents.verdict import Kind, Verdict, Window
@@ -28,7 +29,7 @@ from trackside.drift.scan import Scan
 from trackside.drift.seasons import Seasons, of_reference
 from trackside.drift.tables import open_table
 from trackside.drift.verdict import ORDER
-from trackside.errors import DataError
+from trackside.errors import ConfigError, DataError
 from trackside.store import drift as store
 
 NOW = datetime(2026, 3, 20, tzinfo=UTC)
@@ -109,6 +110,41 @@ def test_a_columns_course_leaves_out_days_without_it() -> None:
         ("01", 0.02, False),
         ("03", 0.2, True),
     ]
+
+
+# Policy
+
+WRITTEN = "version: 1\nmodels:\n  d:\n    path: m\n    drift:\n      reference: a.parquet\n      current: b\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [("retrain: {}", (2, 0)), ("retrain: {after: 4}", (4, 0)), ("retrain: {after: 3 of 5}", (3, 5)), ("retrain: {after: 5 of 5}", (5, 5))],
+)  # fmt: skip
+def test_persistence_is_written_as_people_say_it(line: str, found: tuple[int, int]) -> None:
+    policy = load_config(f"{WRITTEN}      {line}\n").models[0].drift
+    assert policy is not None
+    assert policy.retrain is not None
+    assert (policy.retrain.after, policy.retrain.within) == found
+
+
+@pytest.mark.parametrize(
+    ("lines", "where", "words"),
+    [
+        (["retrain: {after: 6 of 5}"], 8, "6 of 5 checks can never be"),
+        (["retrain: {after: 3 of 999}"], 8, "3 of 999 checks can never be"),
+        (["retrain: {after: 0 of 5}"], 8, "after"),
+        (["retrain: {after: often}"], 8, "after"),
+        (["labels: l.csv"], 8, "joined on a key"),
+        (["key: id", "labels: l.csv"], 9, "joined on a key"),
+        (["labels-query: SELECT 1"], 8, "needs `labels`"),
+        (["decision: 1.5"], 8, "decision"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_where_it_stands(lines: list[str], where: int, words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        load_config(WRITTEN + "".join(f"      {line}\n" for line in lines))
+    assert caught.value.line == where
 
 
 # Courses

@@ -11,19 +11,25 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from scipy.special import kolmogorov, ndtr
 
-from trackside.config.model import RetrainPolicy
+from trackside.config.model import DriftPolicy, RetrainPolicy
 from trackside.documents.proposal import Proposal
 from trackside.documents.verdict import Test as Found
 from trackside.documents.verdict import Verdict, Window
+from trackside.drift.check import Asked, check
 from trackside.drift.course import classified
 from trackside.drift.history import streak
+from trackside.drift.profile import build
 from trackside.drift.seasons import Seasons
+from trackside.drift.sources import Data
 from trackside.retrain.decide import Facts, decide
 from trackside.store import drift as store
 
@@ -221,3 +227,41 @@ def test_a_step_is_proposed_in_time(column: int, recorded: dict[str, Verdict]) -
     assert all(len(found) == 4 for found in waits.values())
     assert all(wait == 2 for wait in waits[NAMES[0]])
     assert all(3 <= wait <= 5 for wait in waits[NAMES[1]])
+
+
+def test_a_profile_carries_the_seasons_to_the_first_check(tmp_path: Path) -> None:
+    """From tables: a reference of a year, then a Saturday in July like those of the reference, and one unlike them."""
+    rng = np.random.default_rng(3)
+
+    def day(at: date, rows: int, more: float = 0.0) -> dict[str, pa.Array]:
+        begin = int(datetime.combine(at, datetime.min.time(), tzinfo=UTC).timestamp())
+        seconds = np.sort(rng.integers(begin, begin + 86_400, rows))
+        late = 0.8 * (at.weekday() >= 5) + 0.8 * (at.month == 7) + more
+        return {
+            "at": pa.array(seconds * 1_000_000, pa.timestamp("us")),
+            "load": pa.array(rng.normal(late, 1.0, rows)),
+            "calm": pa.array(rng.normal(0.0, 1.0, rows)),
+        }
+
+    def write(name: str, tables: list[dict[str, pa.Array]]) -> Path:
+        pq.write_table(pa.concat_tables([pa.table(one) for one in tables]), tmp_path / name)
+        return tmp_path / name
+
+    policy = DriftPolicy(reference="reference.parquet", current="current.parquet", time="at")
+    days = [date(2025, 1, 1) + timedelta(days=at) for at in range(365)]
+    profile = build(write("reference.parquet", [day(at, 60) for at in days]), policy, "m")
+    assert len(profile.details["seasons"]["cells"]) == 84
+    seasons = Seasons.from_document(profile.details["seasons"])
+    found = {}
+    for name, more in (("usual", 0.0), ("more", 0.8)):
+        current = write(f"{name}.parquet", [day(date(2026, 7, 18), 2000, more)])
+        verdict = check(
+            profile, Data(source=name, files=(current,), digest=""), policy,
+            Asked(model="m", as_of="2026-07-18", checked_at="2026-07-19T04:00:00Z"),
+        )  # fmt: skip
+        assert verdict.verdict == "drift"
+        assert verdict.moved == ["load"]
+        found[name] = classified(verdict, [], seasons)["load"]
+    assert found["usual"].kind == "seasonal"
+    assert found["usual"].evidence.startswith("the reference's Saturdays around July show it: ")
+    assert found["more"].kind == "one-off"
