@@ -119,10 +119,10 @@ WRITTEN = "version: 1\nmodels:\n  d:\n    path: m\n    drift:\n      reference: 
 
 @pytest.mark.parametrize(
     ("line", "found"),
-    [("retrain: {}", (2, 0)), ("retrain: {after: 4}", (4, 0)), ("retrain: {after: 3 of 5}", (3, 5)), ("retrain: {after: 5 of 5}", (5, 5))],
-)  # fmt: skip
+    [("{}", (2, 0)), ("{after: 4}", (4, 0)), ("{after: 3 of 5}", (3, 5)), ("{after: 5 of 5}", (5, 5))],
+)
 def test_persistence_is_written_as_people_say_it(line: str, found: tuple[int, int]) -> None:
-    policy = load_config(f"{WRITTEN}      {line}\n").models[0].drift
+    policy = load_config(f"{WRITTEN}      retrain: {line}\n").models[0].drift
     assert policy is not None
     assert policy.retrain is not None
     assert (policy.retrain.after, policy.retrain.within) == found
