@@ -89,6 +89,7 @@ class DriftPolicy:
     slices: tuple[str, ...] = ()
     segments: tuple[str, ...] = ()
     decision: float = 0.5
+    multivariate: bool = False
     importance: str = ""
     min_rows: int = 100
     alpha: float = 0.05

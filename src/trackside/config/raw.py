@@ -99,6 +99,9 @@ class RawDrift(Raw, frozen=True, kw_only=True):
     decision: Annotated[
         float, Meta(gt=0, lt=1, description="Score from which a row counts as positive (accuracy, F1 and the like).")
     ] = 0.5
+    multivariate: Annotated[
+        bool, Meta(description="Where the reference's rows are at hand, look at all features together too.")
+    ] = False
     importance: Annotated[
         Path | Literal[""],
         Meta(description="JSON file of the run, column to number: what the model relies on is told first."),

@@ -127,6 +127,7 @@ def _drift(drift: raw.RawDrift) -> DriftPolicy:
         slices=tuple(drift.slices),
         segments=tuple(drift.segments),
         decision=drift.decision,
+        multivariate=drift.multivariate,
         importance=drift.importance,
         min_rows=drift.min_rows,
         alpha=drift.alpha,

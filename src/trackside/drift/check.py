@@ -19,6 +19,7 @@ from trackside.drift.scan import Progress, Scan, scan
 from trackside.drift.segments import segmented
 from trackside.drift.sources import Data, shown_url
 from trackside.drift.tables import Table, open_table
+from trackside.drift.together import together
 from trackside.drift.verdict import Judged, Sketches, judge, undecided
 from trackside.errors import DataError
 from trackside.sketch.column import Sketch
@@ -226,13 +227,18 @@ def _judged(
         if open_ones:
             exact = dict(exactly(side.table, table, open_ones, how.progress).exact)
     problems = [*renamed(found.known, table, current, policy), *performed.problems]
+    others = list(performed.tests)
+    if isinstance(side, Side) and policy.multivariate and current.rows >= policy.min_rows:
+        features = {name: kind for name, kind in found.known.kinds.items() if reference.roles[name] == "feature"}
+        one = together(side.table, table, features, policy.alpha, how.progress)
+        others += [one] if one is not None else []
     return judge(
         reference,
         current,
         policy,
         exact=exact,
         segments=found.segments,
-        others=performed.tests,
+        others=others,
         problems=problems,
     )
 
