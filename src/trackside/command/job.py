@@ -16,7 +16,7 @@ from trackside.command.words import NOT, SEEN, STARTED, refusal, reply, reply_ma
 from trackside.config.load import load as load_config
 from trackside.config.model import CONFIG_FILE, Config
 from trackside.documents.codec import dump
-from trackside.documents.result import Result
+from trackside.documents.result import Decision, Result
 from trackside.errors import ConfigError, ForgeError, NotFound, Refused, TracksideError
 from trackside.event.model import CommentEvent, Event
 from trackside.forge.model import Pull, Push, WorkflowRun
@@ -175,11 +175,11 @@ def _carried_out(gate: Gate, decided: Decided) -> Result:
     return _result(gate, "done", decided.reason_code, decided.message)
 
 
-def _result(gate: Gate, decision: str, code: str, message: str, *, exit_code: int | None = None) -> Result:
+def _result(gate: Gate, decision: Decision, code: str, message: str, *, exit_code: int | None = None) -> Result:
     kept = [one for one in gate.applied if one.id and not isinstance(one.operation, React)]
     return Result(
         command="command",
-        decision=decision,  # type: ignore[arg-type]
+        decision=decision,
         reason_code=code,
         message=message[:4000],
         ids={"comment": str(gate.event.comment_id)} | {type(one.operation).__name__: str(one.id) for one in kept},

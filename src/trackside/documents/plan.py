@@ -25,6 +25,10 @@ class Subject(Part, frozen=True, kw_only=True):
         return Source(**{name: getattr(self, name) for name in self.__struct_fields__ if name != "kind"})
 
 
+Decision = Literal["train", "reuse", "nothing", "refused", "failed"]
+"""What is done for one model."""
+
+
 class ModelPlan(Part, frozen=True, kw_only=True):
     """The decision for one model.
 
@@ -34,7 +38,7 @@ class ModelPlan(Part, frozen=True, kw_only=True):
     """
 
     model: str
-    decision: Literal["train", "reuse", "nothing", "refused", "failed"]
+    decision: Decision
     reason_code: str
     reason: str
     input_digest: str = ""

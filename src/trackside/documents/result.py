@@ -6,13 +6,16 @@ from typing import Any, Literal
 
 from trackside.documents.codec import Document
 
+Decision = Literal["done", "skipped", "refused", "failed"]
+"""How a command ended."""
+
 
 class Result(Document, frozen=True, kw_only=True):
     """`decision` and one `reason_code` of the closed list in `trackside.reasons`, with the ids and URLs it made."""
 
     schema: Literal["trackside.result/1"] = "trackside.result/1"
     command: str
-    decision: Literal["done", "skipped", "refused", "failed"]
+    decision: Decision
     reason_code: str
     message: str = ""
     ids: dict[str, str] = {}

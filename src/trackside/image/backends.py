@@ -141,7 +141,7 @@ class Backend:
     @contextlib.contextmanager
     def started(self, reference: str) -> Iterator[Service]:
         """The image's service: read-only, without capabilities, on a free port of the loopback interface."""
-        limits = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]  # noqa: S108
+        limits = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]  # noqa: S108 - the container's own
         made = self._run("run", "--detach", *limits, "--publish", f"127.0.0.1::{PORT}", reference)
         container = made.splitlines()[-1]
         try:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import msgspec
 
-from trackside.documents.plan import ModelPlan, Plan
+from trackside.documents.plan import Decision, ModelPlan, Plan
 from trackside.errors import TracksideError
 from trackside.forge.operations import Applied, CancelRun, DispatchWorkflow, Operation, UpsertCheck, UpsertComment
 from trackside.plan import words
@@ -97,12 +97,12 @@ def _gated(facts: Facts, one: ModelFacts) -> ModelPlan:
     return _plan(one, "train", code, why)
 
 
-def _plan(one: ModelFacts, decision: str, code: str, reason: str) -> ModelPlan:
+def _plan(one: ModelFacts, decision: Decision, code: str, reason: str) -> ModelPlan:
     now = one.current
     kept = decision == "reuse" and one.recorded is not None
     return ModelPlan(
         model=one.model.name,
-        decision=decision,  # type: ignore[arg-type]
+        decision=decision,
         reason_code=code,
         reason=reason[:1000],
         input_digest=now.digest if now else "",

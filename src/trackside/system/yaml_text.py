@@ -261,7 +261,7 @@ class _Walk:
                 self.skip(inner)
 
     def key(self, event: Any) -> Key:
-        made = yaml.load(self.text[event.start_mark.index : event.end_mark.index], Loader)  # noqa: S506
+        made = yaml.load(self.text[event.start_mark.index : event.end_mark.index], Loader)  # noqa: S506 - a safe loader
         return made if isinstance(made, int) and not isinstance(made, bool) else str(event.value)
 
     def spot(self, event: Any) -> Spot:

@@ -62,7 +62,7 @@ def restrict(folders: list[str]) -> bool:
     if ruleset < 0:
         return False
     devices = _WRITE_FILE | (_TRUNCATE if version >= 3 else 0)
-    for folder, allowed in [*((folder, handled) for folder in folders), ("/dev", devices), ("/dev/shm", handled)]:  # noqa: S108
+    for folder, allowed in [*((folder, handled) for folder in folders), ("/dev", devices), ("/dev/shm", handled)]:  # noqa: S108 - no file of ours
         with contextlib.suppress(OSError):
             place = os.open(folder, os.O_PATH | os.O_CLOEXEC)
             _libc.syscall(_ADD_RULE, ruleset, 1, ctypes.byref(_Beneath(allowed=allowed, parent=place)), 0)
@@ -142,7 +142,7 @@ def main(words: list[str]) -> int:
             if options["write"] is not None:
                 drop_capabilities()
                 restrict(options["write"])
-            os.execvp(words[1], words[1:])  # noqa: S606
+            os.execvp(words[1], words[1:])  # noqa: S606 - no shell is what is wanted
         except OSError as error:
             sys.stderr.write(f"{words[1]}: {error.strerror}\n")
         os._exit(127)
