@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from sandbox_client import ALL, Api
+from sweeps import remembered
 from trackside.forge.github import GithubForge
 from trackside.sandbox.limits import Limits
 from trackside.sandbox.server import Sandbox
@@ -40,6 +41,13 @@ def sandbox(server: Sandbox) -> Iterator[Sandbox]:
     server.calls.clear()
     yield server
     assert not server.violations, server.violations
+
+
+@pytest.fixture
+def remembering() -> Iterator[None]:
+    """For sweeps, see `sweeps.remembered`."""
+    with remembered():
+        yield
 
 
 @pytest.fixture

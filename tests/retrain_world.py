@@ -178,7 +178,7 @@ class Drifting:
     # The stage
 
     def forge(self) -> GithubForge:
-        return bot_forge(self.sandbox, self.repo, HELD, clock=self.clock, viewer=BOT, timeout=5)
+        return bot_forge(self.sandbox, self.repo, HELD, clock=self.clock, viewer=BOT, timeout=30)
 
     def job(self, forge: GithubForge, workdir: Path, **more: Any) -> RetrainJob:
         return RetrainJob(

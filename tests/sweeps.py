@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 from trackside.forge.github import GithubForge
+from trackside.sandbox.git import Bare
 from trackside.sandbox.server import Sandbox
+from trackside.system.process import Completed
 
 ANY: dict[str, dict[str, Any]] = {"502 for good": {"status": 502, "times": 12}}
 WRITES: dict[str, dict[str, Any]] = {"502": {"status": 502}, "lost after the write": {"mode": "lost"}}
@@ -79,3 +85,56 @@ def _kill_at(forge: GithubForge, number: int) -> None:
         return answer
 
     forge.client._send = deadly
+
+
+class Prepared:
+    """A repository as it stands now, to go back to before each case: its documents, numbers and refs."""
+
+    def __init__(self, sandbox: Sandbox, repo: str) -> None:
+        self.state, self.bare, self.repo = sandbox.state, sandbox.hub.bare(repo), repo
+        ask = self.state._db.execute
+        self.docs = ask("SELECT kind, repo, key, seq, body FROM docs WHERE repo = ?", (repo,)).fetchall()
+        self.counters = ask("SELECT value, name FROM counters WHERE name LIKE ?", (f"%:{repo}",)).fetchall()
+        self.refs = self.bare.refs()
+
+    def restore(self) -> None:
+        """Objects stay: nobody finds one without a name."""
+        with self.state.transaction():
+            ask = self.state._db.execute
+            ask("DELETE FROM docs WHERE repo = ?", (self.repo,))
+            ask("DELETE FROM counters WHERE name LIKE ?", (f"%:{self.repo}",))
+            self.state._db.executemany("INSERT INTO docs VALUES (?, ?, ?, ?, ?)", self.docs)
+            self.state._db.executemany("INSERT INTO counters (value, name) VALUES (?, ?)", self.counters)
+        gone = [f"delete {name}\n" for name in self.bare.refs() if name not in self.refs]
+        kept = [f"update {name} {sha}\n" for name, sha in self.refs.items()]
+        self.bare.git("update-ref", "--stdin", data="".join([*gone, *kept]).encode())
+
+
+_OBJECT = re.compile(r"[0-9a-f]{40}(\.\.[0-9a-f]{40})?(\^\{\w+\})?")
+_READS = ("cat-file", "diff-tree", "log", "ls-tree", "merge-base", "rev-list", "rev-parse")
+
+
+@contextmanager
+def remembered() -> Iterator[None]:
+    """Git is asked once for what never changes: questions about objects by their full names that had an answer.
+
+    Starting git is most of what a sweep costs.
+    """
+    ask, known = Bare.git, dict[Any, Completed]()
+
+    def git(self: Bare, *args: str, **more: Any) -> Completed:
+        named = args[1 : args.index("--")] if "--" in args else args[1:]
+        words = [one for one in named if not one.startswith("-") and one not in ("blob", "commit", "tag", "tree")]
+        if args[0] not in _READS or not words or more.get("data") or not all(map(_OBJECT.fullmatch, words)):
+            return ask(self, *args, **more)
+        question = (self.path, args, tuple(sorted((more.get("env") or {}).items())))
+        if question not in known:
+            answer = ask(self, *args, **more)
+            if answer.returncode:
+                return answer
+            known[question] = answer
+        return known[question]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bare, "git", git)
+        yield

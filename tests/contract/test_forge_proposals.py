@@ -10,7 +10,7 @@ import pytest
 from test_forge_faults import FastClock, race
 
 from conftest import bot_forge, user
-from sweeps import broken, cases, noted
+from sweeps import Prepared, broken, cases, noted
 from trackside.forge.github import GithubForge
 from trackside.forge.operations import Applied, MergePull, Operation, ProposeChange, UpsertIssue
 from trackside.sandbox.server import Sandbox
@@ -271,24 +271,20 @@ WORK: dict[str, tuple[Before, Operation | None]] = {
 }
 
 
+@pytest.mark.usefixtures("remembering")
 @pytest.mark.parametrize("name", WORK, ids=lambda name: name.replace(" ", "-"))
 def test_after_any_fault_one_re_run_ends_as_without(sandbox: Sandbox, name: str) -> None:
     before, fixed = WORK[name]
-    count = 0
-
-    def fresh() -> tuple[str, Operation]:
-        nonlocal count
-        count += 1
-        repo = f"acme/p{sandbox.state.next('test')}"
-        sandbox.hub.add_repo(repo)
-        sandbox.hub.set_role(repo, "ada", "write")
-        sandbox.hub.set_setting(repo, "actions_can_create_pull_requests", True)
-        files = {"params.yaml": b"to: 2013-05\n", "data/raw.dvc": b"md5: 0\n", "old.txt": b"old\n"}
-        sandbox.hub.commit_folder(repo, "main", files, "pipeline", user("ada"))
-        operation = fixed or opened(sandbox, repo)
-        with bot_forge(sandbox, repo, HELD, viewer=BOT) as forge:
-            before(sandbox, repo, forge)
-        return repo, operation
+    repo = f"acme/p{sandbox.state.next('test')}"
+    sandbox.hub.add_repo(repo)
+    sandbox.hub.set_role(repo, "ada", "write")
+    sandbox.hub.set_setting(repo, "actions_can_create_pull_requests", True)
+    files = {"params.yaml": b"to: 2013-05\n", "data/raw.dvc": b"md5: 0\n", "old.txt": b"old\n"}
+    sandbox.hub.commit_folder(repo, "main", files, "pipeline", user("ada"))
+    operation = fixed or opened(sandbox, repo)
+    with bot_forge(sandbox, repo, HELD, viewer=BOT) as forge:
+        before(sandbox, repo, forge)
+    prepared = Prepared(sandbox, repo)
 
     def shown(repo: str) -> Any:
         """Without commit names, which hold the time."""
@@ -296,16 +292,15 @@ def test_after_any_fault_one_re_run_ends_as_without(sandbox: Sandbox, name: str)
         based = sandbox.hub.bare(repo).sha("refs/heads/main")
         return made, issues, tree, branch and (branch[0], list(branch[1]) == [based], branch[2])
 
-    repo, operation = fresh()
     with bot_forge(sandbox, repo, HELD, viewer=BOT) as forge:
         methods = noted(forge)
         one(forge, operation)
     expected = shown(repo)
     ran = 0
     for case in cases(methods, reads=name != "a refreshed proposal"):
-        repo, operation = fresh()
+        prepared.restore()
         with bot_forge(sandbox, repo, HELD, viewer=BOT, clock=FastClock()) as forge:
-            broken(case, sandbox, forge, lambda forge, operation=operation: forge.apply([operation]))  # type: ignore[misc]
+            broken(case, sandbox, forge, lambda forge: forge.apply([operation]))
         with bot_forge(sandbox, repo, HELD, viewer=BOT) as forge:
             again = one(forge, operation)
             assert again.outcome in ("created", "updated", "unchanged"), (case, again)

@@ -133,7 +133,7 @@ def test_every_fault_at_every_call_of_every_operation(sandbox: Sandbox, repo: st
     done = 0
 
     def quick() -> GithubForge:
-        return bot_forge(sandbox, repo, viewer="github-actions[bot]", clock=QuickClock(), timeout=5)
+        return bot_forge(sandbox, repo, viewer="github-actions[bot]", clock=QuickClock(), timeout=30)
 
     def whole(tag: str, forge: GithubForge) -> int:
         """Tag, draft, fill, publish as one piece of work; the release's number."""

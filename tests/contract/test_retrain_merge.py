@@ -227,6 +227,7 @@ def test_what_may_not_be_merged_is_told_and_releases_nothing(sandbox: Sandbox, a
     assert started(sandbox, repo) == []
 
 
+@pytest.mark.usefixtures("remembering")
 def test_after_any_fault_one_re_run_ends_as_without(sandbox: Sandbox, attached: None) -> None:
     def shown(repo: str, admission: Admission) -> Any:
         tip = sandbox.hub.bare(repo).sha("refs/heads/main")

@@ -172,7 +172,7 @@ class Trained:
     # The stage
 
     def forge(self) -> GithubForge:
-        return bot_forge(self.sandbox, self.repo, HELD, clock=StoppedClock(), viewer="github-actions[bot]", timeout=5)
+        return bot_forge(self.sandbox, self.repo, HELD, clock=StoppedClock(), viewer="github-actions[bot]", timeout=30)
 
     def pushed(self, commit: str) -> PushEvent:
         more = {"ref": "refs/heads/main", "branch": "main", "tag": "", "deleted": False}
