@@ -378,6 +378,15 @@ def _fields(policy: DriftPolicy) -> dict[str, Any]:
 # What a profile keeps
 
 
+def test_a_changed_decision_waits_for_the_next_version(tmp_path: Path) -> None:
+    """What the reference calls positive, current data does too: else every check would tell of a change."""
+    before, now = profile(tmp_path), world(3000, 12)
+    del now["late"]
+    changed = DriftPolicy(**{**_fields(POLICY), "decision": 0.2})
+    found, again = (perform(before, table(tmp_path, now), one) for one in (POLICY, changed))
+    assert of(found, "estimate") == of(again, "estimate")
+
+
 def test_nothing_is_learnt_without_labels_or_scores(tmp_path: Path) -> None:
     columns = world(200, 9)
     assert learn(table(tmp_path, columns), DriftPolicy(reference="r", current="c", prediction="score")) == ({}, {})

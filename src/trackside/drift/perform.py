@@ -130,7 +130,11 @@ def perform(
         joined = _with_labels(rows, labels, policy, made)
         rows, facts = (joined.rows, joined.facts) if joined is not None else (rows, None)
     there = rows.labelled
-    now = measured(pairs_of(rows), positive=_positive(profile), decision=policy.decision) if there.any() else Measured()
+    now = (
+        measured(pairs_of(rows), positive=_positive(profile), decision=_decision(profile, policy))
+        if there.any()
+        else Measured()
+    )
     if now.note and now.rows:
         made.problems.append(now.note)
     if 0 < now.rows < policy.min_rows:
@@ -154,6 +158,12 @@ def doubted(found: Performed, tests: Sequence[Test]) -> list[str]:
 def _positive(profile: Profile) -> str | None:
     found = profile.details.get("positive")
     return found if isinstance(found, str) else None
+
+
+def _decision(profile: Profile, policy: DriftPolicy) -> float:
+    """The reference's: what is compared with it is called positive by the same score."""
+    found = profile.details.get("decision")
+    return float(found) if isinstance(found, int | float) else policy.decision
 
 
 def _with_labels(rows: Rows, labels: Data | DataError, policy: DriftPolicy, made: _Made) -> Joined | None:
@@ -260,7 +270,7 @@ def _slices(profile: Profile, rows: Rows, policy: DriftPolicy, made: _Made) -> N
                 continue
             if not isinstance(figures.get("metric_rows"), int) or figures["metric_rows"] < policy.min_rows:
                 continue
-            now = measured(pairs_of(part), positive=_positive(profile), decision=policy.decision)
+            now = measured(pairs_of(part), positive=_positive(profile), decision=_decision(profile, policy))
             metrics = figures.get("metrics")
             if isinstance(metrics, Mapping):
                 made.tests += metric_tests(metrics, figures, now, policy, segment=f"{name}={level}")
@@ -277,7 +287,7 @@ def _estimates(profile: Profile, rows: Rows, now: Measured, policy: DriftPolicy,
     scores = rows.scores[np.isfinite(rows.scores)]
     if learnt is None or scores.size < policy.min_rows:
         return
-    found = expected(learnt, scores, decision=policy.decision)
+    found = expected(learnt, scores, decision=_decision(profile, policy))
     if found.note:
         made.problems.append(found.note)
         return
@@ -290,7 +300,7 @@ def _estimates(profile: Profile, rows: Rows, now: Measured, policy: DriftPolicy,
         change = difference(before, float(error), one.value, one.error, 1 - policy.alpha)
         made.tests.append(_estimate(name, change, found.rows))
     there = rows.labelled
-    known = expected(learnt, rows.scores[there], decision=policy.decision).metrics if there.any() else {}
+    known = expected(learnt, rows.scores[there], decision=_decision(profile, policy)).metrics if there.any() else {}
     made.doubts += doubts(now.metrics, known, labelled=now.rows)
 
 
