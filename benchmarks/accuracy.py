@@ -202,6 +202,7 @@ def study(cases: int, null: int) -> list[Row]:
 
 def _row(name: str, n: int, m: int, found: Counter[str], cases: int, target: str, met: bool) -> Row:
     what = {key: count for key, count in sorted(found.items()) if key != "any" and count}
+    print(f"{name} {n:,}/{m:,}: {found['any']} of {cases}; {what}", file=sys.stderr, flush=True)
     return Row(name=name, reference=n, current=m, alarms=found["any"], cases=cases, target=target, met=met, what=what)
 
 
@@ -247,8 +248,6 @@ def main() -> int:
     started = time.monotonic()
     rows = study(arguments.cases, arguments.null)
     print(table(rows))
-    for row in rows:
-        print(f"{row.name} {row.reference:,}/{row.current:,}: {row.what}", file=sys.stderr)
     print(f"{time.monotonic() - started:.0f} s", file=sys.stderr)
     if arguments.out:
         arguments.out.write_text(PAGE.format(table=table(rows)))
