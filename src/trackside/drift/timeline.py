@@ -13,7 +13,7 @@ from trackside.drift.words import figure
 COLUMNS, DAYS = 24, 62
 SIDE, CELL, ROW = 150, 14, 18
 STEPS = 5
-"""Shades: below a fourth of what matters, a half, three fourths, the whole, and beyond."""
+"""Shades: below a fourth of what matters, a half, three fourths, beyond, and surely beyond, which alarms."""
 
 
 def ratio(test: Test | None) -> float | None:
@@ -35,7 +35,7 @@ def heat(days: Sequence[Verdict], columns: int = COLUMNS) -> Markup:
     rows = _rows(days)[:columns]
     if not rows:
         return Markup("")
-    width, height = SIDE + CELL * len(days) + 4, ROW * len(rows) + 20
+    width, height = SIDE + max(CELL * len(days) + 4, 160), ROW * len(rows) + 20
     label = escape(f"effects of {len(rows)} columns on {len(days)} days")
     parts = [f'<svg class="heat" viewBox="0 0 {width} {height}" style="max-width:{width}px" role="img" '
              f'aria-label="{label}">']  # fmt: skip
@@ -46,8 +46,7 @@ def heat(days: Sequence[Verdict], columns: int = COLUMNS) -> Markup:
         for place, (day, test) in enumerate(zip(days, tests, strict=True)):
             parts.append(_cell(SIDE + place * CELL, y, day, test))
     foot = height - 6
-    parts.append(f'<text x="{SIDE}" y="{foot}">{escape(days[0].as_of)}</text>')
-    parts.append(f'<text x="{width - 4}" y="{foot}" text-anchor="end">{escape(days[-1].as_of)}</text></svg>')
+    parts.append(f'<text x="{SIDE}" y="{foot}">{escape(days[0].as_of)} to {escape(days[-1].as_of)}</text></svg>')
     return Markup("".join(parts))  # noqa: S704 - numbers, and texts escaped above
 
 
@@ -77,7 +76,7 @@ def _cell(x: int, y: int, day: Verdict, test: Test | None) -> str:
     if share is None:
         words, tone = ("not judged", "none") if day.verdict in SILENT else ("no such test", "none")
     else:
-        step = min(STEPS - 1, int(share * (STEPS - 1)))
+        step = STEPS - 1 if test is not None and test.alarm else min(STEPS - 2, int(share * (STEPS - 1)))
         words = f"{figure(test.effect) if test else ''}, {share:.2g} of what matters"
         tone = f"s{step}"
     alarm = test is not None and test.alarm
