@@ -77,7 +77,7 @@ def bot_forge(sandbox: Sandbox, repo: str, permissions: dict[str, str] | None = 
     )
     token = f"job-{sandbox.state.next('token')}"
     sandbox.hub.add_token(token, "github-actions[bot]", "workflow", held, repo)
-    return GithubForge(repo, token, sandbox.api_url, **more)  # type: ignore[arg-type]
+    return GithubForge(repo, token, sandbox.api_url, **more)
 
 
 @pytest.fixture

@@ -213,7 +213,7 @@ class Repo:
                     return run
             return None
 
-        return self.until(found, LIMIT)  # type: ignore[no-any-return]
+        return self.until(found, LIMIT)
 
     # What is there
 

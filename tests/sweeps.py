@@ -33,7 +33,7 @@ def noted(forge: GithubForge) -> list[str]:
         made.append(method)
         return send(method, *request)
 
-    forge.client._send = noting  # type: ignore[assignment]
+    forge.client._send = noting
     return made
 
 

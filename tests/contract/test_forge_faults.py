@@ -219,7 +219,7 @@ def test_concurrent_first_writers_leave_one_comment(world: World, writers: int, 
                     waits.pop().wait(60)
                 return sends[index](method, *request)
 
-            forges[index].client._send = send  # type: ignore[assignment]
+            forges[index].client._send = send
             applied = forges[index].apply([comment(world.number, name, f"by {index}")])[0]
             assert applied.outcome != "failed", applied.error
 

@@ -172,7 +172,7 @@ def test_two_first_proposers_open_one(sandbox: Sandbox, repo: str) -> None:
     for number in range(rounds):
         branch = f"trackside/retrain/m{number}"
         operation = replace(PROPOSAL, branch=branch)
-        race(2, lambda index, operation=operation: one(forges[index], operation))  # type: ignore[misc]
+        race(2, lambda index, operation=operation: one(forges[index], operation))
         assert len([pull for pull in pulls(sandbox, repo) if pull["head_ref"] == branch]) == 1
         assert branch_state(sandbox, repo, branch) is not None
     for made in forges:

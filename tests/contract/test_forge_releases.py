@@ -152,7 +152,7 @@ def test_every_fault_at_every_call_of_every_operation(sandbox: Sandbox, repo: st
     whole("m@v0.0.1", first)
     for index, case in enumerate(cases(tuple(methods))):
         tag = f"m@v1.0.{index}"
-        broken(case, sandbox, quick(), lambda forge, tag=tag: whole(tag, forge))  # type: ignore[misc]
+        broken(case, sandbox, quick(), lambda forge, tag=tag: whole(tag, forge))
         number = whole(tag, quick())
         (doc,) = sandbox.state.list("release", repo, tag_name=tag)
         assert (doc["id"], doc["draft"], doc["body"]) == (number, False, "last"), case

@@ -190,7 +190,7 @@ def test_faults(sandbox: Sandbox, repo: str) -> None:
     assert answers[1].headers["retry-after"] == "7"
     assert [written(f"before-{index}") for index in range(4)] == [True, False, False, True]
     for mode, status, done in (("after_write", 502, True), ("lost", None, True), ("drop", None, False)):
-        sandbox.faults.add("*", "blobs", mode=mode, status=502)  # type: ignore[arg-type]
+        sandbox.faults.add("*", "blobs", mode=mode, status=502)
         answer = post(mode)
         assert (answer.status_code if answer is not None else None) == status
         assert written(mode) is done, mode

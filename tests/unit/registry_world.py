@@ -131,7 +131,7 @@ class Trained:
         fetch(git, f"{self.sandbox.url}/{self.repo}", [commit], processes=PROCESSES, token=self.forge()._token)
         (raw,) = resolve(git, [Job(commit=commit, overrides={})], processes=PROCESSES)
         tree = GitTree.open(git, commit, PROCESSES)
-        return inputs_of(tree, raw, self.config.models[0], self.config.train).digest  # type: ignore[arg-type]
+        return inputs_of(tree, raw, self.config.models[0], self.config.train).digest
 
     def trained(
         self, commit: str, model: bytes = b"weights", *, auc: float = 0.7, digest: str = "", **changes: Any
@@ -176,7 +176,7 @@ class Trained:
 
     def pushed(self, commit: str) -> PushEvent:
         more = {"ref": "refs/heads/main", "branch": "main", "tag": "", "deleted": False}
-        return PushEvent(name="push", repository=self.repo, actor="ada", sha=commit, before="0" * 40, **more)  # type: ignore[arg-type]
+        return PushEvent(name="push", repository=self.repo, actor="ada", sha=commit, before="0" * 40, **more)
 
     def asked(self, **inputs: str) -> DispatchEvent:
         tip = self.sandbox.hub.default_tip(self.repo)[1]

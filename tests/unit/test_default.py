@@ -102,8 +102,8 @@ def test_no_payload_breaks_the_choice(event: str, payload: Any, stage: str) -> N
 
 def test_the_table_is_that_of_the_commands_and_actions() -> None:
     assert {stage.command for stage in STAGES.values()} <= set(COMMANDS), "each stage exists"
-    sub = next(one for one in parser()._subparsers._group_actions if one.choices)  # type: ignore[union-attr]
-    names = next(one for one in sub.choices["stage"]._actions if one.dest == "name").choices  # type: ignore[index,call-overload]
+    sub = next(one for one in parser()._subparsers._group_actions if one.choices)
+    names = next(one for one in sub.choices["stage"]._actions if one.dest == "name").choices
     assert {stage.command for stage in STAGES.values()} <= set(names or ())
     for name, stage in STAGES.items():
         action = yaml.safe_load((ROOT / f"actions/{stage.command}/action.yml").read_text())

@@ -37,7 +37,7 @@ def test_everything_that_decides_an_image_is_in_its_digest() -> None:
         "model": "other", "version": "1.0.1", "commit": "d" * 40, "model_digest": "sha256:0", "service": "a.py:B",
         "base_digest": "sha256:0", "requirements_digest": "sha256:0", "sources": {"serve/app.py": "sha256:0"},
     }  # fmt: skip
-    digests = {dataclasses.replace(INPUTS, **{name: value}).digest for name, value in changed.items()}  # type: ignore[arg-type]
+    digests = {dataclasses.replace(INPUTS, **{name: value}).digest for name, value in changed.items()}
     assert len(digests | {INPUTS.digest}) == len(changed) + 1
     assert re.fullmatch("sha256:[0-9a-f]{64}", INPUTS.digest)
     assert dataclasses.replace(INPUTS, version="2.0.0").packages_digest == INPUTS.packages_digest
@@ -174,7 +174,7 @@ def image(**changes: object) -> Image:
         "smoke": Smoke(requests=2, passed=2, bad_requests=1, bad_refused=1, latency_ratio=1.02),
         "reference": "ghcr.io/acme/delay:v1.0.0", "digest": "sha256:" + "a" * 64, "size": 500_000_000,
     }  # fmt: skip
-    return Image(**{**plain, **changes})  # type: ignore[arg-type]
+    return Image(**{**plain, **changes})
 
 
 @given(st.text(max_size=200))

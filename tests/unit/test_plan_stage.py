@@ -657,7 +657,7 @@ def test_the_token_reaches_neither_arguments_nor_files(place: Place) -> None:
     ports = place.ports()
     seen: list[tuple[str, ...]] = []
 
-    class Watching(type(PROCESSES)):  # type: ignore[misc]
+    class Watching(type(PROCESSES)):
         def _start(self, words: tuple[str, ...], **more: Any) -> Any:
             seen.append(words)
             return super()._start(words, **more)

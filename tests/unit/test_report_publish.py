@@ -107,7 +107,7 @@ class Scene:
         admitted = self.admission if admission == "own" else admission
         job = PublishJob(
             inputs={**self.inputs, **(inputs or {})},
-            admission=admitted,  # type: ignore[arg-type]
+            admission=admitted,
             admit_result=admit_result or ("success" if admitted else "failure"),
             train_result=train_result,
             run_id="feedfacecafe",
@@ -384,7 +384,7 @@ def test_answers_lost_after_the_write_leave_no_duplicate(sandbox: Sandbox, repo:
     cases = 0
     for method, path, mode, status in faults:
         scene = Scene(sandbox, _fresh(sandbox), recorded=False)
-        sandbox.faults.add(method, path, mode=mode, status=status)  # type: ignore[arg-type]
+        sandbox.faults.add(method, path, mode=mode, status=status)
         made = scene.publish(document(better()))
         assert made.exit_code == 0, made.result.message
         assert len(scene.own_comments()) == len(scene.checks()) == 1

@@ -58,7 +58,7 @@ def drawn(seed: int, rows: int, gain: float = 0.3) -> tuple[np.ndarray, np.ndarr
 
 
 def by_name(label: np.ndarray, first: np.ndarray, second: np.ndarray, **more: object) -> dict[str, object]:
-    return {one.metric: one for one in compare_predictions(label, first, second, **more).metrics}  # type: ignore[arg-type]
+    return {one.metric: one for one in compare_predictions(label, first, second, **more).metrics}
 
 
 def test_published_example() -> None:
@@ -92,9 +92,9 @@ def test_counts_stand_for_repeated_rows(seed: int, task: str) -> None:
     label = (rng.random(40) < 0.5).astype(float) if task == "binary" else rng.normal(size=40)
     score = rng.integers(0, 12, 40) / 12
     counts = np.bincount(rng.integers(0, 40, 40), minlength=40)
-    names = TASKS[task]  # type: ignore[index]
-    weighted = _Scorer(task, label, score, names)(counts)  # type: ignore[arg-type]
-    repeated = _Scorer(task, np.repeat(label, counts), np.repeat(score, counts), names)(np.ones(40, dtype=np.int64))  # type: ignore[arg-type]
+    names = TASKS[task]
+    weighted = _Scorer(task, label, score, names)(counts)
+    repeated = _Scorer(task, np.repeat(label, counts), np.repeat(score, counts), names)(np.ones(40, dtype=np.int64))
     np.testing.assert_allclose(weighted, repeated, rtol=1e-9)
 
 
@@ -114,7 +114,7 @@ def test_intervals_agree_with_scipy() -> None:
 
         def difference(index: np.ndarray, score: object = score) -> float:
             rows = index.astype(int)
-            return score(label[rows], second[rows]) - score(label[rows], first[rows])  # type: ignore[operator]
+            return score(label[rows], second[rows]) - score(label[rows], first[rows])
 
         theirs = stats.bootstrap(
             (np.arange(600),), difference, n_resamples=2000, method="percentile", vectorized=False, rng=7
@@ -252,7 +252,7 @@ def test_degenerate_tables_give_no_interval() -> None:
 )
 def test_unusable_predictions_are_explained(label: object, first: object, second: object, word: str) -> None:
     with pytest.raises(DataError, match=word):
-        compare_predictions(label, first, second)  # type: ignore[arg-type]
+        compare_predictions(label, first, second)
 
 
 def test_tasks_and_names() -> None:

@@ -219,7 +219,7 @@ def a_run(**fields: object) -> Run:
             Dependency(path="s3://bucket/x", kind="external", digest="sha256:" + "0" * 64),
         ],
     }
-    return Run(**{**given_fields, **fields})  # type: ignore[arg-type]
+    return Run(**{**given_fields, **fields})
 
 
 def test_export_is_a_statement_with_slsa_provenance() -> None:

@@ -114,13 +114,13 @@ def test_annotations_are_one_line_each(tmp_path: Path, level: str) -> None:
     for text in HOSTILE:
         stream.seek(0)
         stream.truncate()
-        commands.annotate(level, text, title=text, file=text, line=7, column=3)  # type: ignore[arg-type]
+        commands.annotate(level, text, title=text, file=text, line=7, column=3)
         assert stream.getvalue().count("\n") == 1
         name, properties, data = read_command(stream.getvalue().rstrip("\n"))
         assert (name, data) == (level, clean(text))
         wanted = {"title": clean(text), "file": clean(text), "line": "7", "col": "3"}
         assert properties == {key: value for key, value in wanted.items() if value}
-    commands.annotate(level, "bare")  # type: ignore[arg-type]
+    commands.annotate(level, "bare")
     assert stream.getvalue().endswith(f"::{level}::bare\n")
 
 
