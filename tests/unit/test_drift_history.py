@@ -279,10 +279,19 @@ def test_seasonal_columns_do_not_hide_others() -> None:
 def test_k_of_m_is_what_a_person_would_count(kinds: str, k: int, more: int) -> None:
     verdict, earlier = row(kinds)
     made_ones = [SHORT[one] for one in reversed(kinds) if SHORT[one] not in SILENT]
-    count = made_ones[: k + more].count("drift")
+    count = made_ones[: k + more].count("drift") if SHORT[kinds[-1]] == "drift" else 0
     assert of_last(verdict, earlier, k + more) == (count, len(made_ones[: k + more]))
     policy = DriftPolicy(reference="r", current="c", retrain=RetrainPolicy(after=k, within=k + more))
     assert proposes(verdict, policy, earlier) == (SHORT[kinds[-1]] == "drift" and count >= k)
+
+
+def test_drift_holds_in_a_column_not_by_turns() -> None:
+    """A row has a column that drifted at every check of it; of the last ones the column counts that did most often."""
+    names = [["a"], ["a", "b"], ["b", "c"], ["c"], ["c"]]
+    verdicts = [made(4 - at, "drift", moved=moved) for at, moved in enumerate(names)]
+    assert [streak(one, verdicts[at + 1 :]) for at, one in enumerate(verdicts)] == [2, 2, 3, 2, 1]
+    assert began(verdicts[0], verdicts[1:]) == "2026-01-04"
+    assert [of_last(one, verdicts[at + 1 :], 4)[0] for at, one in enumerate(verdicts)] == [2, 2, 3, 2, 1]
 
 
 def test_another_version_does_not_count_for_k_of_m() -> None:

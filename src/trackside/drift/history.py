@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -34,7 +35,7 @@ def news(verdict: Verdict) -> tuple[str, ...]:
 
 
 def streak(verdict: Verdict, earlier: Sequence[Verdict]) -> int:
-    """Checks in a row that found drift, this one included.
+    """Checks in a row that found drift, this one included: in one column at least that is the same in all of them.
 
     Only those against the same version count: a new model starts anew. A check that could not be made keeps the count
     of those before it. Drift that is usual for the season is none.
@@ -52,10 +53,14 @@ def began(verdict: Verdict, earlier: Sequence[Verdict]) -> str:
 
 
 def _row(verdict: Verdict, earlier: Sequence[Verdict]) -> list[str]:
-    """Days of the checks in a row that found drift, newest first."""
-    days = []
+    """Days of the checks in a row that found drift in one column at least, the same in all; newest first."""
+    days: list[str] = []
+    held: set[str] | None = None
     for one in _made(verdict, earlier):
         if not _found(one):
+            break
+        held = set(news(one)) if held is None else held & set(news(one))
+        if not held and one.moved:
             break
         days.append(one.as_of)
     return days
@@ -75,9 +80,13 @@ def _found(verdict: Verdict) -> bool:
 
 
 def of_last(verdict: Verdict, earlier: Sequence[Verdict], within: int) -> tuple[int, int]:
-    """Checks that found drift among the last `within` that could be made, and how many there are so far."""
+    """Checks that found drift among the last `within` that could be made, and how many there are so far.
+
+    Of the columns that drifted today the one counts that did most often.
+    """
     last = list(islice(_made(verdict, earlier), within))
-    return sum(_found(one) for one in last), len(last)
+    counts = Counter(name for one in last if _found(one) for name in news(one))
+    return max((counts[name] for name in news(verdict)), default=0), len(last)
 
 
 def proposes(verdict: Verdict, policy: DriftPolicy, earlier: Sequence[Verdict] = ()) -> bool:
