@@ -44,12 +44,12 @@ def test_nothing_alarms_where_nothing_moved(tmp_path: Path) -> None:
     """Fresh references and fresh current data from the same distribution, small and large."""
     rng = np.random.default_rng(2)
     kinds: Counter[str] = Counter()
-    for n, m, cases in ((1000, 200, 120), (5000, 1000, 120), (20_000, 10_000, 20)):
+    for n, m, cases in ((1000, 200, 40), (5000, 1000, 36), (20_000, 10_000, 4)):
         for _ in range(cases):
             profile = reference(tmp_path, rng, n)
             kinds[judged(profile, tmp_path, rows(rng, m)).verdict] += 1
-    print(f"260 checks of unchanged data: {dict(kinds)}")
-    assert kinds == {"ok": 260}
+    print(f"80 checks of unchanged data: {dict(kinds)}")
+    assert kinds == {"ok": 80}
 
 
 def test_many_levels_and_many_columns_do_not_alarm_by_chance(tmp_path: Path) -> None:
@@ -100,9 +100,11 @@ def test_a_trifle_in_many_rows_is_none(tmp_path: Path) -> None:
     profile = build(parquet(tmp_path / "r.parquet", {"x": rng.normal(size=500_000)}), policy, "m")
     verdict = judged(profile, tmp_path, {"x": rng.normal(0.02, 1, 500_000)}, policy)
     assert verdict.verdict == "ok"
-    (test,) = verdict.tests
-    assert 0 < (test.low or 0) < (test.threshold or 0)  # surely there, surely small
-    assert test.q_value == 1.0
+    tests = {test.test: test for test in verdict.tests if test.heading == "features"}
+    assert sorted(tests) == ["ks", "wasserstein"]
+    for test in tests.values():
+        assert 0 < (test.low or 0) < (test.threshold or 0)  # surely there, surely small
+        assert test.q_value == pytest.approx(1.0)
 
 
 def test_a_threshold_of_the_policy_counts(profile: Profile, tmp_path: Path) -> None:
@@ -422,7 +424,7 @@ def test_columns_are_chosen_by_the_policy(tmp_path: Path) -> None:
     path = parquet(tmp_path / "r.parquet", rows(np.random.default_rng(1), 500))
     made = build(path, replace(WATCH, features=("hour", "rain", "score"), ignore=("rain",)), "m")
     assert {one.name: one.role for one in made.columns} == {"hour": "feature", "score": "prediction", "label": "label"}
-    assert sorted(made.metrics) == ["brier", "log_loss", "roc_auc"]
+    assert {"brier", "log_loss", "roc_auc"} <= set(made.metrics)
 
 
 def test_what_is_ignored_by_now_needs_no_new_release(profile: Profile, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ depends on the number of rows but how wide the intervals are, so no row more or 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -269,9 +270,9 @@ def _test(row: Row, pair: _Pair, found: Found, policy: DriftPolicy, tail: float,
         heading="data_quality" if row.quality else HEADINGS[pair.role],
         column=pair.name,
         test=row.name,
-        effect=oriented.effect,
-        low=oriented.low,
-        high=oriented.high,
+        effect=_finite(oriented.effect),
+        low=_finite(oriented.low),
+        high=_finite(oriented.high),
         threshold=threshold,
         p_value=found.beyond(threshold) if oriented.effect > 0 else 1.0,
         alarm=oriented.low > threshold and (row.floor is None or found.extra.get(row.floor[0], 0.0) >= row.floor[1]),
@@ -297,7 +298,12 @@ def _mirrored(found: Found) -> Found:
 
 
 def _short(value: float) -> float:
-    return float(f"{value:.6g}")
+    return _finite(float(f"{value:.6g}"))
+
+
+def _finite(value: float) -> float:
+    """As JSON can hold it: columns of the largest numbers are infinitely far apart."""
+    return max(-sys.float_info.max, min(sys.float_info.max, value))
 
 
 def _decided(tests: list[Test], alpha: float) -> list[Test]:

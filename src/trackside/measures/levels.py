@@ -24,6 +24,12 @@ FEW = 20
 """Numbers of no more distinct values are compared value by value, as categories are."""
 
 
+CLEAR = 20
+"""Of columns with too many levels to name, those count alone that have so many times the rows of any that is not named.
+Which of the others are named is chance: compared by name, they all would fall back to their mean.
+"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Counts:
     """Both columns by level: `names` (k,) of the union, the reference's first, their rows `before` and `now` (k,), and
@@ -74,6 +80,9 @@ def _counts(before: Sketch, now: Sketch) -> Counts | None:
     hidden = now.levels is not None and any(name.startswith("~") for name in known)
     seen, unnamed = by_level(replace(now, levels=named_as(now.levels, known)) if hidden and now.levels else now)
     found = {name: float(count) for name, count in seen.items()}
+    bound = sum(one.levels.bound for one in (before, now) if one.levels is not None)
+    if bound:
+        known, rest, found, unnamed = _clear(known, rest, found, unnamed, bound)
     new = [name for name in found if name not in known]
     if rest:  # a level of the reference that is not named may be any of them
         unnamed += int(sum(found.pop(name) for name in new))
@@ -87,6 +96,22 @@ def _counts(before: Sketch, now: Sketch) -> Counts | None:
         rest_now=float(unnamed),
     )
     return made if made.before.sum() + rest and made.now.sum() + unnamed else None
+
+
+def _clear(
+    known: Mapping[str, int], rest: int, found: Mapping[str, float], unnamed: int, bound: int
+) -> tuple[dict[str, int], int, dict[str, float], int]:
+    """The levels that no chance named, and how many rows have others, of both sides."""
+    total, other = sum(known.values()) + rest, sum(found.values()) + unnamed
+    least = CLEAR * (bound + 1)
+    kept = {name: count for name, count in known.items() if count > least}
+    left = total - sum(kept.values())
+    for name, count in found.items():  # of a level that is frequent now and was not named, `bound` rows at most were
+        if name not in kept and total and count > least * max(1.0, other / total):
+            kept[name] = min(known.get(name, bound), left)
+            left -= kept[name]
+    seen = {name: count for name, count in found.items() if name in kept}
+    return kept, left, seen, round(other - sum(seen.values()))
 
 
 def mostly_rare(one: Sketch) -> bool:
@@ -196,7 +221,8 @@ def chi_square(before: Sketch, now: Sketch, level: float, exact: Exact | None) -
     surely = half - chance - 3 * math.sqrt(float(variance.sum()) * (1 - 2 / math.pi) / 2)
     extra = {"moved": max(0.0, surely), "chi2": statistic, "freedom": float(freedom)}
     if freedom < 1:
-        return Found(effect=0.0, low=0.0, high=1.0, beyond=lambda _: 1.0, certain=(0.0, 0.0), extra=extra)
+        hidden = math.sqrt(2 * max(found.rest_before / n, found.rest_now / m))
+        return Found(effect=0.0, low=0.0, high=1.0, beyond=lambda _: 1.0, certain=(0.0, hidden), extra=extra)
     low, high = non_centrality(statistic, freedom, level)
     effect = math.sqrt(max(0.0, statistic - freedom) / share)
     apart = math.hypot(effect, math.sqrt(2 * max(found.rest_before / n, found.rest_now / m)))
