@@ -127,7 +127,8 @@ def test_labels_that_are_not_there_yet(profile: Profile, tmp_path: Path) -> None
         "ok",
         ["label: 40 labels so far; at least 100 are needed"],
     )
-    assert {test.test for test in judged(profile, tmp_path, none).tests if test.heading == "performance"} == {"estimate"}
+    tests = judged(profile, tmp_path, none).tests
+    assert {test.test for test in tests if test.heading == "performance"} == {"estimate"}
 
 
 # Hostile current data: by its name, never by an exception
