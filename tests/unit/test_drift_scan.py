@@ -251,6 +251,81 @@ def test_mixed_time_zones(tmp_path: Path) -> None:
         )
 
 
+def spoilt(how: str) -> dict[str, Any]:
+    """3,000 rows with one fault."""
+    data = columns(2)
+    size = len(data["hour"])
+    if how == "no value":
+        data["temperature"] = pa.nulls(size, pa.float64())
+    elif how == "NaN":
+        data["temperature"] = np.full(size, np.nan)
+    elif how == "infinite":
+        data["temperature"] = np.where(np.arange(size) % 20 == 0, np.inf, data["temperature"])
+    elif how == "some NaN":
+        data["temperature"] = np.where(np.arange(size) % 5 == 0, np.nan, data["temperature"])
+    elif how == "type":
+        data["temperature"] = [f"about {one:.0f}" for one in data["temperature"]]
+    elif how == "truth":
+        data["weekend"] = [f"perhaps {one}" for one in data["weekend"]]
+    elif how == "missing":
+        del data["temperature"]
+    elif how == "10,000 categories":
+        data["carrier"] = [f"c{at}" for at in range(size)]
+    elif how == "vanished":
+        data["carrier"] = ["c1"] * size
+    return data
+
+
+SPOILT = {
+    "no value": ("temperature", "invalid_data"),
+    "NaN": ("temperature", "invalid_data"),
+    "infinite": ("temperature", "warning"),
+    "some NaN": ("temperature", "warning"),
+    "type": ("temperature", "invalid_data"),
+    "truth": ("weekend", "invalid_data"),
+    "missing": ("temperature", "invalid_data"),
+    "10,000 categories": ("carrier", "warning"),
+    "vanished": ("carrier", "drift"),
+}
+
+
+@pytest.mark.parametrize("how", SPOILT)
+@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl", "arrow"])
+def test_what_never_passes_as_ok(how: str, form: str, tmp_path: Path) -> None:
+    profile = build(written(tmp_path / "reference.parquet", columns(count=10_000)), PLAIN, "m")
+    name, least = SPOILT[how]
+    verdict = verdict_of(profile, written(tmp_path / f"current.{form}", spoilt(how)), PLAIN)
+    assert verdict.verdict == least, verdict.problems
+    assert verdict.moved[0] == name
+    assert verdict_of(profile, written(tmp_path / f"same.{form}", columns(3)), PLAIN).verdict == "ok"
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl", "arrow", "arrows"])
+def test_a_file_without_rows(form: str, tmp_path: Path) -> None:
+    profile = build(written(tmp_path / "reference.parquet", columns()), PLAIN, "m")
+    path = tmp_path / f"current.{form}"
+    for data in (b"", b"\n", written(path, {name: one[:0] for name, one in columns().items()}).read_bytes()):
+        path.write_bytes(data)
+        verdict = verdict_of(profile, path, PLAIN)
+        assert verdict.verdict in ("invalid_data", "insufficient_data")
+        assert verdict.problems
+        with pytest.raises(DataError):
+            build(path, PLAIN, "m")
+
+
+def test_categories_by_the_thousand(tmp_path: Path) -> None:
+    """As many on both sides are no news; no more are held than there are."""
+    rng = np.random.default_rng(4)
+    data = [{"id": [f"c{one}" for one in rng.integers(0, 10_000, 40_000)], "x": rng.random(40_000)} for _ in range(2)]
+    for form in ("parquet", "csv"):
+        profile = build(written(tmp_path / f"reference.{form}", data[0]), PLAIN, "m")
+        verdict = verdict_of(profile, written(tmp_path / f"current.{form}", data[1]), PLAIN)
+        assert verdict.verdict == "ok"
+        held = sketch_of(profile.columns[0]).levels
+        assert held is not None
+        assert held.distinct == pytest.approx(len(set(data[0]["id"])), rel=0.05)
+
+
 @pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
 def test_a_column_that_is_renamed(form: str, tmp_path: Path) -> None:
     good = columns()
