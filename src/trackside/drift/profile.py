@@ -212,7 +212,8 @@ def roles_of(names: Sequence[str] | dict[str, Any], policy: DriftPolicy) -> dict
         special[policy.prediction] = "prediction"
     if policy.label:
         special[policy.label] = "label"
-    rest = {*special, policy.key, policy.time}  # an id has no distribution, and time goes on
+    # An id has no distribution, and time goes on; a column may have no name.
+    rest = {*special, *(name for name in (policy.key, policy.time) if name)}
     features = policy.features or [name for name in names if name not in rest and not _INDEX.fullmatch(name)]
     made: dict[str, Role] = {name: "feature" for name in features if name not in policy.ignore and name not in special}
     return made | special
