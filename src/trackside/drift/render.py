@@ -113,7 +113,7 @@ def markdown(verdict: Verdict, earlier: Sequence[Verdict] = (), *, link: str = "
     if len(rows) > 1:
         days = "".join(SIGNS[one.verdict] for one in rows[-31:])
         lines += [f"{rows[-31:][0].as_of} {days} {verdict.as_of}", ""]
-    rest = len(verdict.tests) - len(alarmed)
+    rest = sum(not one.alarm for one in verdict.tests)
     lines.append(f"{rest} other tests are within what matters." if rest else "")
     if link:
         lines.append(f"[Whole report]({link}), artifact `trackside-drift`.")
@@ -140,13 +140,24 @@ def _estimates(verdict: Verdict) -> list[str]:
 
 
 def _alarmed(verdict: Verdict) -> list[Test]:
-    """By column in the order of `moved`, the graver first."""
+    """By column in the order of `moved`, the graver first; of several tests of one distribution the strongest."""
+    strongest: dict[tuple[str, ...], Test] = {}
+    for one in verdict.tests:
+        if one.alarm:
+            own = one.test if one.heading in ("data_quality", "performance") else ""
+            key = (one.column, one.segment, one.heading, own)
+            if key not in strongest or _strength(one) > _strength(strongest[key]):
+                strongest[key] = one
     place = {name: at for at, name in enumerate(verdict.moved)}
-    return sorted((one for one in verdict.tests if one.alarm), key=lambda one: place.get(one.column, len(place)))
+    return sorted(strongest.values(), key=lambda one: place.get(one.column, len(place)))
+
+
+def _strength(test: Test) -> float:
+    return (test.low or 0.0) / (test.threshold or 1.0)
 
 
 def _unit(test: Test) -> str:
-    return {"ks": "D", "chi2": "w"}.get(test.test, "")
+    return {"ks": "D", "wasserstein": "σ", "chi2": "w"}.get(test.test, "")
 
 
 def _interval(test: Test) -> str:
