@@ -29,10 +29,10 @@ from trackside.drift.course import classified
 from trackside.drift.history import streak
 from trackside.drift.scan import Scan, scan
 from trackside.drift.seasons import Seasons, of_reference
-from trackside.drift.tables import open_table
 from trackside.drift.verdict import Reference, judge
 from trackside.sketch.column import ColumnCounter
 from trackside.sketch.values import Kind
+from trackside.tables.table import open_table
 
 POLICY = DriftPolicy(reference="r", current="c")
 KINDS: dict[str, Kind] = {f"x{at}": "category" if at % 3 == 2 else "number" for at in range(COLUMNS)}

@@ -26,7 +26,6 @@ from trackside.documents.verdict import Verdict
 from trackside.drift.check import Asked, check
 from trackside.drift.job import DriftJob, drift
 from trackside.drift.profile import build
-from trackside.drift.sources import Data, Places
 from trackside.forge.github import GithubForge
 from trackside.forge.operations import (
     CommitFiles,
@@ -41,6 +40,7 @@ from trackside.registry import tags
 from trackside.sandbox.server import Sandbox
 from trackside.store.branch import ApiRunStore
 from trackside.system.process import Processes
+from trackside.tables.sources import Data, Places
 
 PROCESSES = Processes(ENV)
 HELD = {"contents": "write", "issues": "write", "checks": "write"}

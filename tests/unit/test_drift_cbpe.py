@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import isotonic_regression
 
-from trackside.drift.cbpe import (
+from trackside.performance.cbpe import (
     Calibration,
     calibration,
     calibration_error,
@@ -26,7 +26,7 @@ from trackside.drift.cbpe import (
     pooled,
     strange,
 )
-from trackside.drift.performance import Estimate, Pairs, auc, measured
+from trackside.performance.measured import Estimate, Pairs, auc, measured
 from trackside.sketch.values import Floats
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden/cbpe.json").read_text())

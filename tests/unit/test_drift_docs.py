@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from trackside.drift.metrics import METRICS
-from trackside.drift.placeholders import WORDS, fill
 from trackside.drift.verdict import ORDER
 from trackside.measures.table import TESTS, Row
+from trackside.performance.metrics import METRICS
+from trackside.tables.placeholders import WORDS, fill
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/drift.md").read_text()
 

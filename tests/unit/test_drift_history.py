@@ -27,10 +27,10 @@ from trackside.drift.course import classified
 from trackside.drift.history import SILENT, began, courses, news, of_last, proposes, since, streak
 from trackside.drift.scan import Scan
 from trackside.drift.seasons import Seasons, of_reference
-from trackside.drift.tables import open_table
 from trackside.drift.verdict import ORDER
 from trackside.errors import ConfigError, DataError
 from trackside.store import drift as store
+from trackside.tables.table import open_table
 
 NOW = datetime(2026, 3, 20, tzinfo=UTC)
 SHORT: dict[str, Kind] = {"d": "drift", "o": "ok", "w": "warning", "i": "invalid_data", "n": "insufficient_data"}

@@ -20,13 +20,13 @@ from trackside.documents.codec import load
 from trackside.documents.profile import Profile
 from trackside.documents.verdict import Test as Found
 from trackside.documents.verdict import Verdict
-from trackside.drift.labels import Rows, as_texts, join, labels_policy, read
-from trackside.drift.perform import SLICES, Performed, doubted, learn, perform
-from trackside.drift.performance import Pairs, auc, measured, pairs
-from trackside.drift.sources import Data
-from trackside.drift.tables import Table, open_table
 from trackside.errors import DataError
 from trackside.measures.chance import benjamini_hochberg
+from trackside.performance.judged import SLICES, Performed, doubted, learn, perform
+from trackside.performance.labels import Rows, as_texts, join, labels_policy, read
+from trackside.performance.measured import Pairs, auc, measured, pairs
+from trackside.tables.sources import Data
+from trackside.tables.table import Table, open_table
 
 POLICY = DriftPolicy(
     reference="r", current="c", prediction="score", label="late", labels="l", key="id", time="at", label_time="known",
@@ -155,7 +155,7 @@ def test_labels_of_every_kind_are_read(tmp_path: Path) -> None:
 
 
 def test_many_rows_are_thinned_evenly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trackside.drift import labels
+    from trackside.performance import labels
 
     monkeypatch.setattr(labels, "KEPT", 1000)
     count = 10_007
@@ -192,7 +192,7 @@ def test_a_join_is_what_a_person_would_look_up(
     """Against dictionaries: a key with labels that differ labels nothing, keys of either type meet as texts."""
 
     def rows(column: list[Any], *, texts: bool, values: list[Any] | None = None) -> Rows:
-        from trackside.drift.labels import _keys
+        from trackside.performance.labels import _keys
 
         hashes, keyed = _keys(
             pa.array(

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trackside.drift.placeholders import WORDS, fill, parse_date
 from trackside.errors import ConfigError
+from trackside.tables.placeholders import WORDS, fill, parse_date
 
 DAYS = st.dates(date(1000, 1, 1), date(9000, 12, 31))
 

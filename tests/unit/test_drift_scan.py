@@ -23,13 +23,13 @@ from trackside.documents.codec import dump, load
 from trackside.documents.profile import Profile, sketch_of
 from trackside.drift.parts import merge
 from trackside.drift.profile import MAX_BYTES, build
-from trackside.drift.progress import Meter
-from trackside.drift.readers import File, blocks
 from trackside.drift.scan import feed, scan
-from trackside.drift.tables import Table, open_table
 from trackside.errors import ConfigError, DataError
 from trackside.sketch.values import kind_of
 from trackside.system.processor import FEATURES, avoided
+from trackside.tables.progress import Meter
+from trackside.tables.readers import File, blocks
+from trackside.tables.table import Table, open_table
 
 PLAIN = DriftPolicy(reference="reference.parquet", current="current.parquet")
 

@@ -24,10 +24,10 @@ from drift_world import parquet, rows, table_bytes, verdict_of
 from trackside.config.model import DriftPolicy
 from trackside.drift.check import observe
 from trackside.drift.profile import build, known
-from trackside.drift.sources import Data, Places, gather, shown_url
-from trackside.drift.tables import Table, open_table
 from trackside.errors import ConfigError, DataError, ToolError, TracksideError
 from trackside.system.process import Processes
+from trackside.tables.sources import Data, Places, gather, shown_url
+from trackside.tables.table import Table, open_table
 
 SECRET = "hunter2-of-the-database"
 PLAIN = DriftPolicy(reference="r", current="c")

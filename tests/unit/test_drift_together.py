@@ -11,10 +11,10 @@ import pyarrow as pa
 from drift_world import WATCH, parquet
 from trackside.drift.check import Asked, check
 from trackside.drift.profile import Side, opened
-from trackside.drift.sources import Data
-from trackside.drift.tables import open_table
 from trackside.drift.together import COLUMN, together
 from trackside.sketch.values import Kind
+from trackside.tables.sources import Data
+from trackside.tables.table import open_table
 
 KINDS: dict[str, Kind] = {"x": "number", "y": "number", "c": "category", "b": "boolean", "when": "datetime"}
 POLICY = replace(WATCH, prediction="", label="", multivariate=True)

@@ -29,9 +29,9 @@ from trackside.drift.course import classified
 from trackside.drift.history import streak
 from trackside.drift.profile import build
 from trackside.drift.seasons import Seasons
-from trackside.drift.sources import Data
 from trackside.retrain.decide import Facts, decide
 from trackside.store import drift as store
+from trackside.tables.sources import Data
 
 COLUMNS, ROWS, THRESHOLD, ALPHA = 30, 1000, 0.05, 0.05
 FIRST = date(2024, 1, 1)

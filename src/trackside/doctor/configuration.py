@@ -50,8 +50,8 @@ def _models(place: Place, policy: Config) -> Findings:
 
 
 def _drift(policy: Config) -> Findings:
-    from trackside.drift.placeholders import fill
-    from trackside.drift.sources import scheme_of
+    from trackside.tables.placeholders import fill
+    from trackside.tables.sources import scheme_of
 
     for model in policy.models:
         if model.drift is None:

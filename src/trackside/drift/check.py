@@ -11,19 +11,19 @@ from trackside.documents.profile import Profile
 from trackside.documents.verdict import Verdict, Window
 from trackside.drift.exactly import exactly, sortable
 from trackside.drift.faults import Keys, Times, zones
-from trackside.drift.perform import Performed, doubted, perform
-from trackside.drift.placeholders import fill
 from trackside.drift.profile import Known, Side, counted, known, narrowed, profile_of
 from trackside.drift.renamed import likely
 from trackside.drift.scan import Progress, Scan, scan
 from trackside.drift.segments import segmented
-from trackside.drift.sources import Data, shown_url
-from trackside.drift.tables import Table, open_table
 from trackside.drift.together import together
 from trackside.drift.verdict import Judged, Sketches, judge, undecided
 from trackside.errors import DataError
+from trackside.performance.judged import Performed, doubted, perform
 from trackside.sketch.column import Sketch
 from trackside.sketch.values import kind_of
+from trackside.tables.placeholders import fill
+from trackside.tables.sources import Data, shown_url
+from trackside.tables.table import Table, open_table
 
 if TYPE_CHECKING:
     from trackside.measures.exact import Exact

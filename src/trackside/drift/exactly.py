@@ -16,8 +16,8 @@ from trackside.sketch.numbers import Floats, Numbers
 from trackside.sketch.values import Kind, floats_of, seconds_of
 
 if TYPE_CHECKING:
-    from trackside.drift.tables import Table
     from trackside.measures.exact import Exact
+    from trackside.tables.table import Table
 
 ROWS = 100_000_000
 """Rows of a column that are sorted in memory; of a longer one the sketches must do."""

@@ -19,20 +19,20 @@ from trackside.drift import render
 from trackside.drift.check import Asked, check
 from trackside.drift.course import classified
 from trackside.drift.history import streak
-from trackside.drift.labels import labels_policy
-from trackside.drift.placeholders import parse_date
 from trackside.drift.profile import MAX_BYTES
 from trackside.drift.seasons import Seasons
-from trackside.drift.sources import Data, Places, gather
 from trackside.drift.tell import CONCLUSIONS, Checked, exit_code, told
 from trackside.errors import ConfigError, DataError, NotFound, Refused, TracksideError
 from trackside.forge.operations import Applied, Operation
+from trackside.performance.labels import labels_policy
 from trackside.plan.objects import GitTree
 from trackside.plan.stage import Ports
 from trackside.registry import read
 from trackside.store import drift as store
 from trackside.system.clock import rfc3339
 from trackside.system.workflow import Level
+from trackside.tables.placeholders import parse_date
+from trackside.tables.sources import Data, Places, gather
 
 if TYPE_CHECKING:
     from trackside.forge.github import GithubForge

@@ -15,16 +15,16 @@ from trackside.documents.codec import dump, load
 from trackside.documents.profile import Profile
 from trackside.drift.check import Asked, How
 from trackside.drift.importance import read_importance, with_importance
-from trackside.drift.labels import labels_policy
-from trackside.drift.placeholders import parse_date
 from trackside.drift.profile import MAX_BYTES, Side, build, opened
-from trackside.drift.progress import Meter
-from trackside.drift.sources import Data, Places, gather, names_in
-from trackside.drift.tables import Table, open_table
 from trackside.errors import ConfigError, DataError, GateFailed
 from trackside.local import config_of, model_of
+from trackside.performance.labels import labels_policy
 from trackside.system.clock import SystemClock, rfc3339
 from trackside.system.process import Processes
+from trackside.tables.placeholders import parse_date
+from trackside.tables.progress import Meter
+from trackside.tables.sources import Data, Places, gather, names_in
+from trackside.tables.table import Table, open_table
 from trackside.train.job import remote_env
 
 if TYPE_CHECKING:

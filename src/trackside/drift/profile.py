@@ -13,17 +13,17 @@ import msgspec
 from trackside.config.model import DriftPolicy
 from trackside.documents.profile import Column, Parts, Profile, Role, column_of, sketch_of
 from trackside.drift.faults import Times, zones
-from trackside.drift.metrics import METRICS
-from trackside.drift.perform import learn
 from trackside.drift.scan import Progress, scan
 from trackside.drift.seasons import of_reference
 from trackside.drift.segments import levels_of, segmented
-from trackside.drift.tables import Table, open_table
 from trackside.drift.verdict import Reference, Sketches, judge
 from trackside.errors import DataError
+from trackside.performance.judged import learn
+from trackside.performance.metrics import METRICS
 from trackside.sketch.column import Sketch
 from trackside.sketch.values import Kind, kind_of
 from trackside.system.files import sha256_of
+from trackside.tables.table import Table, open_table
 
 MAX_BYTES = 32 * 1024 * 1024
 """A profile larger than this is refused: some 2,000 columns of numbers."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from trackside.drift.tables import Table
     from trackside.sketch.column import Sketch
     from trackside.sketch.values import Kind
+    from trackside.tables.table import Table
 
 THREADS = 2
 """Columns that are read at a time, each with a batch in memory: what a small runner has of cores."""

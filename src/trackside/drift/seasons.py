@@ -19,8 +19,8 @@ from trackside.sketch.values import Kind, seconds_of
 
 if TYPE_CHECKING:
     from trackside.drift.scan import Scan
-    from trackside.drift.tables import Table
     from trackside.sketch.column import ColumnCounter
+    from trackside.tables.table import Table
 
 Cell = tuple[int, int]
 """Weekday (0 is Monday) and month (1 to 12)."""

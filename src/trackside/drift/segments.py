@@ -15,7 +15,7 @@ from trackside.sketch.values import Kind
 
 if TYPE_CHECKING:
     from trackside.drift.scan import Progress
-    from trackside.drift.tables import Table
+    from trackside.tables.table import Table
 
 LARGEST = 10
 """Levels of a column that become segments, the most frequent of the reference."""

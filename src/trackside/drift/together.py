@@ -14,7 +14,7 @@ from trackside.sketch.numbers import Floats
 from trackside.sketch.values import Kind, floats_of, seconds_of, texts_of
 
 if TYPE_CHECKING:
-    from trackside.drift.tables import Table
+    from trackside.tables.table import Table
 
 COLUMN = "(all features together)"
 SHOWN = 3

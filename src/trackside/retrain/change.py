@@ -10,12 +10,12 @@ from typing import Any
 
 from trackside.config.model import RetrainPolicy
 from trackside.documents.proposal import Changed
-from trackside.drift.placeholders import fill
 from trackside.errors import ConfigError, ToolError
 from trackside.plan.overrides import apply, by_file
 from trackside.plan.paths import inside
 from trackside.system import yaml_text
 from trackside.system.process import Processes
+from trackside.tables.placeholders import fill
 
 LINK = "retrain.md"
 MAX_DVC_FILE = 1024 * 1024

@@ -11,12 +11,12 @@ from trackside.config.load import load as load_config
 from trackside.config.model import CONFIG_FILE, Config
 from trackside.documents.codec import dump
 from trackside.documents.result import Result
-from trackside.drift.placeholders import parse_date
 from trackside.errors import ConfigError, NotFound, Refused, TracksideError
 from trackside.event.model import DispatchEvent, Event
 from trackside.plan.objects import GitTree, fetch
 from trackside.retrain.propose import Proposing, Retrained, RetrainJob, Wish, proposal_path
 from trackside.store.drift import wanted
+from trackside.tables.placeholders import parse_date
 
 if TYPE_CHECKING:
     from trackside.app import Context

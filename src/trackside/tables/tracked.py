@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trackside.drift.tables import ending
 from trackside.errors import DataError, ToolError
+from trackside.tables.table import ending
 from trackside.train.dvc import Object, members, remotes, there, transfer
 
 if TYPE_CHECKING:
-    from trackside.drift.sources import Places
+    from trackside.tables.sources import Places
 
 LARGEST = 4 * 1024 * 1024
 

@@ -17,12 +17,12 @@ from datetime import date
 from pathlib import Path
 
 from trackside.config.model import DriftPolicy
-from trackside.drift.placeholders import fill
-from trackside.drift.readers import File, Part
-from trackside.drift.tables import ending
 from trackside.errors import ConfigError, DataError, ToolError
 from trackside.system.files import sha256_of
 from trackside.system.process import Processes
+from trackside.tables.placeholders import fill
+from trackside.tables.readers import File, Part
+from trackside.tables.table import ending
 from trackside.train.scrub import MASK
 
 FILES = 10_000
@@ -74,11 +74,11 @@ def gather(policy: DriftPolicy, as_of: str | date, places: Places) -> Data:
         return _download(text, places)
     shown, url = shown_url(text), expanded(text, places.credentials)
     if not policy.query:
-        from trackside.drift.remote import found
+        from trackside.tables.remote import found
 
         files = found(url, shown=shown, scheme=scheme, credentials=places.credentials)
         return Data(source=shown, files=tuple(files), digest="")
-    from trackside.drift.sql import Query
+    from trackside.tables.sql import Query
 
     query = Query(url, fill(policy.query, as_of), shown=shown, secrets=places.credentials)
     return Data(source=shown, files=(query,), digest="")
@@ -93,7 +93,7 @@ def scheme_of(text: str, query: str) -> str:
             "a query needs an SQLAlchemy URL", remedy="current: postgresql+psycopg://${DB}/sales", link="drift.md"
         )
     if scheme not in ("", "http", "https") and not query:
-        from trackside.drift.remote import knows
+        from trackside.tables.remote import knows
 
         if not knows(scheme):
             raise ConfigError(
@@ -161,7 +161,7 @@ def _local(text: str, places: Places) -> Data:
     elif path.is_file() and path.suffix != ".dvc":
         found = _inside([path], places, absolute=absolute)
     else:
-        from trackside.drift.tracked import tracked
+        from trackside.tables.tracked import tracked
 
         found = [] if absolute else tracked(text, places)
     if not found:
@@ -196,7 +196,7 @@ def _inside(paths: list[Path], places: Places, *, absolute: bool) -> list[Path]:
 
 
 def _download(text: str, places: Places) -> Data:
-    from trackside.drift.web import download
+    from trackside.tables.web import download
 
     shown = shown_url(text)
     name = posixpath.basename(shown.partition("?")[0]) or "current"

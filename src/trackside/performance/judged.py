@@ -11,16 +11,16 @@ import numpy as np
 from trackside.config.model import DriftPolicy
 from trackside.documents.profile import Profile
 from trackside.documents.verdict import Labels, Test
-from trackside.drift.cbpe import Calibration, calibration, doubts, expected, strange
-from trackside.drift.labels import LEVELS, Coded, Joined, Rows, join, read
-from trackside.drift.metrics import METRICS, MetricRow
-from trackside.drift.performance import Measured, measured, pairs_of
-from trackside.drift.sources import Data
-from trackside.drift.tables import Table, open_table
 from trackside.drift.words import figure, share
 from trackside.errors import DataError
 from trackside.measures.chance import difference
 from trackside.measures.found import Found
+from trackside.performance.cbpe import Calibration, calibration, doubts, expected, strange
+from trackside.performance.labels import LEVELS, Coded, Joined, Rows, join, read
+from trackside.performance.measured import Measured, measured, pairs_of
+from trackside.performance.metrics import METRICS, MetricRow
+from trackside.tables.sources import Data
+from trackside.tables.table import Table, open_table
 
 SLICES = 20
 """Levels of a column that are judged: the largest of the reference."""

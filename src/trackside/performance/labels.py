@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from trackside.config.model import DriftPolicy
 from trackside.documents.verdict import Labels
-from trackside.drift.tables import Table
 from trackside.sketch.texts import bytes_of, hashes
 from trackside.sketch.values import Floats, floats_of, kind_of, seconds_of
+from trackside.tables.table import Table
 
 KEPT = 2_000_000
 """Rows in memory at most where nothing is joined; of more, every second one is kept, then every fourth."""

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from trackside.drift.readers import File
-from trackside.drift.tables import ending
 from trackside.errors import ConfigError, DataError, ToolError
+from trackside.tables.readers import File
+from trackside.tables.table import ending
 
 FILES = 10_000
 """Files that a pattern may find."""

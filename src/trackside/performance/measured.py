@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trackside.drift.labels import Rows, read
-from trackside.drift.tables import Table
+from trackside.performance.labels import Rows, read
 from trackside.sketch.values import Floats
+from trackside.tables.table import Table
 
 EPSILON = 1e-15
 LEAST_OF_CLASS = 10

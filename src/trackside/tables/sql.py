@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from trackside.drift.readers import Part, Piece
 from trackside.errors import ConfigError, DataError, ToolError
+from trackside.tables.readers import Part, Piece
 
 PIECE = 20_000
 ROWS = 20_000_000
@@ -103,7 +103,7 @@ class Query:
     def _told(self) -> Iterator[None]:
         import sqlalchemy as sa
 
-        from trackside.drift.sources import without
+        from trackside.tables.sources import without
 
         try:
             yield
@@ -120,7 +120,7 @@ class Query:
 def _engine(url: str, shown: str, secrets: Mapping[str, str]) -> Any:
     import sqlalchemy as sa
 
-    from trackside.drift.sources import without
+    from trackside.tables.sources import without
 
     try:
         return sa.create_engine(url)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from trackside.drift.readers import ArrowPart, CsvPart, File, JsonPart, ParquetPart, Part, Piece, readable
 from trackside.errors import ConfigError, DataError
+from trackside.tables.readers import ArrowPart, CsvPart, File, JsonPart, ParquetPart, Part, Piece, readable
 
 COLUMNS = 5000
 """A table with more columns is refused."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trackside.drift.performance import EPSILON, LEAST_OF_CLASS, Estimate
+from trackside.performance.measured import EPSILON, LEAST_OF_CLASS, Estimate
 from trackside.sketch.values import Floats
 
 FOLDS = 10
@@ -173,7 +173,7 @@ def calibration_error(truth: Floats, chances: Floats) -> float:
 
 
 def _area(truth: Floats, scores: Floats) -> float:
-    from trackside.drift.performance import auc
+    from trackside.performance.measured import auc
 
     return auc(truth, scores).value
 

@@ -1,0 +1,1 @@
+"""How good a model is on current data: with labels, however late, and without any."""

@@ -1,0 +1,1 @@
+"""Tables wherever they lie, read batch by batch: files, what DVC tracks, file systems, downloads, SQL."""
