@@ -177,14 +177,14 @@ def study(cases: int, null: int) -> list[Row]:
     with ProcessPoolExecutor(2) as pool:
         each = max(1, null // len(SIZES))
         for at, (n, m) in enumerate(SIZES):
-            found = spread(pool, nothing, 100 + at, n, m, each)
+            found = spread(pool, nothing, 7100 + at, n, m, each)
             made.append(_row("nothing", n, m, found, each, "", True))
         total = sum((Counter(row.what) for row in made), Counter({"any": sum(row.alarms for row in made)}))
         bound = upper(total["any"], each * len(SIZES))
         all_of = _row("nothing, all sizes", 0, 0, total, each * len(SIZES), "95 % bound ≤ 1 %", bound <= 0.01)
         made.append(all_of)
         for at, (name, n, least) in enumerate(POWER):
-            found = spread(pool, moved, 200 + at, name, n, cases)
+            found = spread(pool, moved, 7200 + at, name, n, cases)
             met = least is None or found["any"] >= least * cases
             made.append(_row(name, n, n, found, cases, f"≥ {least:.0%}" if least else "", met))
         for name in dict.fromkeys(name for name, n, _ in POWER if n == 1001):
@@ -195,7 +195,7 @@ def study(cases: int, null: int) -> list[Row]:
                 else row
                 for row in made
             ]
-        found = spread(pool, trifle, 300, 1_000_000, max(1, cases // 2))
+        found = spread(pool, trifle, 7300, 1_000_000, max(1, cases // 2))
         made.append(_row("a shift of .02 σ", 10**6, 10**6, found, max(1, cases // 2), "none", not found["any"]))
     return made
 

@@ -15,10 +15,10 @@ CourseKind = Literal["one-off", "persistent", "seasonal", "trend", "step"]
 class Test(Part, frozen=True, kw_only=True):
     """One test of one column. `effect` in the unit of `test`, with its interval; `threshold` is the least that matters.
 
-    `p_value` is of an effect no larger than `threshold`, `q_value` after Benjamini-Hochberg over the columns. `extra`
-    are figures that are shown and not judged; `column` is the metric's name under `performance`, and `segment` the
-    rows it is of (`carrier=UA`; empty: all). `detectable` is the least true effect that would be found nearly always,
-    `weight` the column's share of the model's importance, 0 to 1.
+    `p_value` is of an effect no larger than `threshold`, raised where rows are few, `q_value` after
+    Benjamini-Hochberg over the columns. `extra` are figures that are shown and not judged; `column` is the metric's
+    name under `performance`, and `segment` the rows it is of (`carrier=UA`; empty: all). `detectable` is the least
+    true effect that would be found nearly always, `weight` the column's share of the model's importance, 0 to 1.
     """
 
     heading: Heading

@@ -40,6 +40,8 @@ REASONS: Mapping[Kind, str] = {
     "insufficient_data": "drift_insufficient",
     "invalid_data": "drift_invalid",
 }
+EFFECTIVE_ROWS = 1000
+"""Rows n·m / (n + m) of both sides below which p-values are raised in proportion."""
 HEADINGS: Mapping[Role, Heading] = {"feature": "features", "prediction": "prediction", "label": "target"}
 LATER = ("missing", "new levels", "vanished", "range")
 """What says nothing of labels, which arrive later: not all are there yet, and of those that are the others tell."""
@@ -262,10 +264,19 @@ def _tested(pairs: Sequence[_Pair], reference: Reference, policy: DriftPolicy, *
     return made
 
 
+def _prudence(row: Row, pair: _Pair) -> float:
+    """What a p-value is divided by, continuous in the rows. In large samples the threshold keeps chance out; in small
+    ones it lies within the noise, and `alpha` alone would let one unchanged check in a hundred alarm.
+    """
+    n, m = (pair.before.rows, pair.now.rows) if row.quality else (pair.before.finite, pair.now.finite)
+    return min(1.0, n * m / (max(1, n + m) * EFFECTIVE_ROWS)) or 1.0
+
+
 def _test(row: Row, pair: _Pair, found: Found, policy: DriftPolicy, tail: float, weight: float | None) -> Test:
     threshold = _threshold(row, pair, policy)
     oriented = found if row.rises or found.effect >= 0 else _mirrored(found)
-    least = row.detect(pair.before, pair.now, threshold, tail) if row.detect is not None else None
+    prudence = _prudence(row, pair)
+    least = row.detect(pair.before, pair.now, threshold, tail * prudence) if row.detect is not None else None
     return Test(
         heading="data_quality" if row.quality else HEADINGS[pair.role],
         column=pair.name,
@@ -274,7 +285,7 @@ def _test(row: Row, pair: _Pair, found: Found, policy: DriftPolicy, tail: float,
         low=_finite(oriented.low),
         high=_finite(oriented.high),
         threshold=threshold,
-        p_value=found.beyond(threshold) if oriented.effect > 0 else 1.0,
+        p_value=min(1.0, found.beyond(threshold) / prudence) if oriented.effect > 0 else 1.0,
         alarm=oriented.low > threshold and (row.floor is None or found.extra.get(row.floor[0], 0.0) >= row.floor[1]),
         kind=_kind_of(row),
         sentence=sentence(row.name, pair.before, pair.now, found),
