@@ -99,6 +99,17 @@ def hostile() -> dict[str, bytes]:
         "a computed name alone": b"\x80\x04NN\x93.",
         "unicode that looks alike": call("оs", "system"),
         "compressed code": call("zlib", "decompress"),
+        "a number that only C reads": b"I0x10\n0cos\nsystem\n(S'id'\ntR.",
+        "a long number that only C reads": b"L0x10L\n0cos\nsystem\n(S'id'\ntR.",
+        "a number with a space": b"I 0x1\n0cos\nsystem\n(S'id'\ntR.",
+        "no number at all": b"I\n0cos\nsystem\n(S'id'\ntR.",
+        "a number up to a NUL": b"I1\0a\n0cos\nsystem\n(S'id'\ntR.",
+        "a place up to a NUL": b"Np1\0a\n0cos\nsystem\n(S'id'\ntR.",
+        "a text in Latin-1": b"S'\xff'\n0cos\nsystem\n(S'id'\ntR.",
+        "an object that is called": b"\x80\x04csklearn.pipeline\nPipeline\n)R)R.",
+        "an object that is called, by obj": b"\x80\x04(csklearn.pipeline\nPipeline\n)Ro.",
+        "a class that is changed": b"\x80\x04csklearn.pipeline\nPipeline\nN}" + text("a") + b"Ns\x86b.",
+        "a scorer": b"\x80\x04csklearn.metrics._scorer\n_Scorer\n)\x81.",
         "a module with a space": b"cnumpy ndarray\nx\n.",
     }  # fmt: skip
     return made
@@ -291,6 +302,17 @@ def test_raw_bytes_of_joblib_hide_nothing(tmp_path: Path) -> None:
     made = b"\x80\x04cfunctools\npartial\ncjoblib.numpy_pickle\nNumpyArrayWrapper\n\x85R)R}b."
     path.write_bytes(made)
     assert not scan(path).safe
+
+
+def test_no_object_turns_into_an_array_of_joblib(tmp_path: Path) -> None:
+    """Its raw bytes would be skipped by joblib, while the walk reads them as a text that holds the harm."""
+    array = b"cjoblib.numpy_pickle\nNumpyArrayWrapper\n"
+    path = tmp_path / "model.joblib"
+    for state in (b"N}" + text("__class__") + array + b"s\x86", b"cbuiltins\ntuple\n]\x85R"):
+        inner = bytes(66 - 4) + b"cos\nsystem\n(S'id'\ntR."
+        hidden = b"B" + struct.pack("<I", len(inner)) + inner
+        path.write_bytes(b"\x80\x04" + array + b"0csklearn.pipeline\nPipeline\n)\x81" + state + b"b" + hidden + b".")
+        assert not scan(path).safe
 
 
 def test_a_project_trusts_names_of_its_own(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ _TEXTS = frozenset({
     "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "STRING", "BINSTRING", "SHORT_BINSTRING",
 })  # fmt: skip
 _NUMBERS = frozenset({"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"})
+_LENIENT = re.compile(rb"[ILFpg][ \t\v\f\r]*[+-]?(?:\.?\d|nan|inf|\0|\n)|S['\"]", re.IGNORECASE)
+"""What pickletools cannot decode and pickle's C code can: hexadecimal numbers, a NUL for the end, other encodings."""
 _EFFECTS = {one.name: (len(one.stack_before), len(one.stack_after)) for one in pickletools.opcodes}
 
 
@@ -64,11 +66,15 @@ class Walk:
         """
         opcodes = pickletools.genops(self.file)
         while True:
+            at = self.file.tell()
             try:
                 opcode, argument, _ = next(opcodes)
             except StopIteration:
                 return
             except (ValueError, UnicodeError, OverflowError, MemoryError) as error:
+                self.file.seek(at)
+                if _LENIENT.match(self.file.read(64)):
+                    raise Unclear("a number or text that not every loader reads alike") from error
                 raise Ended(str(error)) from error
             self._step(opcode.name, argument)
 
@@ -137,9 +143,13 @@ class Walk:
             if name == "NEWOBJ_EX":
                 self._pop()
             args, of = self._pop(), self._pop()
+            if not isinstance(of, Global):  # an object with `__call__` may call what has no name here
+                self.names.add(COMPUTED)
             self.stack.append(Made(of, args))
         elif name == "OBJ":
             items = self._to_mark()
+            if not items or not isinstance(items[0], Global):
+                self.names.add(COMPUTED)
             self.stack.append(Made(items[0] if items else None))
         elif name in ("NONE", "NEWTRUE", "NEWFALSE"):
             self.stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[name])
@@ -148,6 +158,8 @@ class Walk:
             self.stack.append(None)
         elif name == "BUILD":
             state, top = self._pop(), self._top()
+            if isinstance(top, Global):
+                raise Unclear("a class that is changed")
             if isinstance(top, Made):
                 top.state = state
             if _WRAPPER in self.names:
@@ -189,6 +201,9 @@ class Walk:
     def _maybe_array(self, top: Any, state: Any) -> None:
         if not isinstance(top, Made) or not isinstance(top.of, Global):
             raise Unclear("an object of unknown type beside arrays of joblib")
+        plain = isinstance(state, dict) or (isinstance(state, tuple) and len(state) != 2)
+        if not plain and not _random(top):
+            raise Unclear("a state beside arrays of joblib that may set any attribute, as the class")
         if top.of == _WRAPPER or (isinstance(top.args, tuple) and _WRAPPER in top.args):
             self._array(state)
 
@@ -216,6 +231,13 @@ class Walk:
             if not (read := self.file.read(min(size, 1 << 24))):
                 raise Ended("an array ends early")
             size -= len(read)
+
+
+def _random(made: Made) -> bool:
+    """A generator of numpy, whose state is a pair, or such a class made by its constructor."""
+    args = made.args if isinstance(made.args, tuple) else ()
+    parts = [made.of, *(one for one in args if not isinstance(one, str | int))]
+    return all(isinstance(one, Global) and one.module.startswith("numpy.random.") for one in parts)
 
 
 def _pairs(items: list[Any]) -> dict[str, Any]:
