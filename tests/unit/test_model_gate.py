@@ -134,6 +134,12 @@ WRAPPINGS: dict[str, Callable[[bytes], bytes]] = {
     "npy": lambda data: (
         b"\x93NUMPY\x01\x00" + _header(b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }") + data
     ),
+    "npy, object by name": lambda data: (
+        b"\x93NUMPY\x01\x00" + _header(b"{'descr': 'object', 'fortran_order': False, 'shape': (1,), }") + data
+    ),
+    "npy, escaped": lambda data: (
+        b"\x93NUMPY\x01\x00" + _header(b"{'descr': '\\x7c\\x4f', 'fortran_order': False, 'shape': (1,), }") + data
+    ),
     "npz": lambda data: zipped({"a.npy": WRAPPINGS["npy"](data)}),
     "gzip in a zip in a tar": lambda data: tarred({"x": zipped({"y": gzip.compress(data)})}),
 }

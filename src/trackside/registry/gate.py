@@ -112,7 +112,7 @@ def _scan(file: IO[bytes], label: str, found: _Found, depth: int) -> None:
     zipped = _is_zip(file)
     if zipped:
         _zip(file, label, found, depth)
-    if head[257:262] == b"ustar":
+    if head[257:262] == b"ustar" or _old_tar(head):
         _tar(file, label, found, depth)
     elif head.startswith(b"\x93NUMPY"):
         _npy(file, label, found)
@@ -167,6 +167,14 @@ def _unpack(opened: Callable[[], _Readable | None], room: IO[bytes], label: str,
     return True
 
 
+def _old_tar(head: bytes) -> bool:
+    """Whether a tar without a magic begins here: by its checksum."""
+    try:
+        return len(head) == _HEAD and tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape").size >= 0
+    except tarfile.HeaderError:
+        return False
+
+
 def _is_zip(file: IO[bytes]) -> bool:
     file.seek(0)
     return zipfile.is_zipfile(file)
@@ -212,7 +220,8 @@ def _npy(file: IO[bytes], label: str, found: _Found) -> None:
     wide = 2 if major == b"\x01" else 4
     length = int.from_bytes(file.read(wide), "little")
     header = file.read(min(length, 1 << 20))
-    if b"O" in header.replace(b"fortran_order", b""):
+    written = header.replace(b"fortran_order", b"").lower()
+    if length > len(header) or b"o" in written.replace(b"bool", b"").replace(b"float", b"") or b"\\" in written:
         _pickles(file, label, found)
 
 
