@@ -252,3 +252,25 @@ def test_the_family_is_the_columns_of_the_check() -> None:
     alone, among = judged({"x": one}, {"x": two}), judged({"x": one, **others}, {"x": two, **others})
     assert of(alone, "x", "ks").p_value == of(among, "x", "ks").p_value
     assert (of(alone, "x", "ks").q_value or 0) < (of(among, "x", "ks").q_value or 0)
+
+
+def test_labels_of_other_levels_are_told() -> None:
+    found = judged({"y": category(a=2000, b=1000)}, {"y": category(c=2000, d=1000)}, y="label")
+    assert found.kind != "ok"
+    assert of(found, "y", "new levels").alarm
+
+
+def test_levels_that_change_places_between_segments_are_told() -> None:
+    one, two = category(x=2000), category(y=2000)
+    both = category(x=2000, y=2000)
+    reference = Reference(columns={"c": both}, roles={"c": "feature"}, segments={"s=A": {"c": one}, "s=B": {"c": two}})
+    found = judge(
+        reference, Scan(rows=4000, columns={"c": both}), POLICY, segments={"s=A": {"c": two}, "s=B": {"c": one}}
+    )
+    assert found.kind != "ok"
+    assert {test.segment for test in found.tests if test.alarm} == {"s=A", "s=B"}
+
+
+def test_nothing_to_compare_is_never_ok() -> None:
+    found = judged({}, {"x": number(np.arange(500.0))})
+    assert (found.kind, found.problems) == ("invalid_data", ("there is no column that can be compared",))

@@ -43,8 +43,10 @@ REASONS: Mapping[Kind, str] = {
 EFFECTIVE_ROWS = 1000
 """Rows n·m / (n + m) of both sides below which p-values are raised in proportion."""
 HEADINGS: Mapping[Role, Heading] = {"feature": "features", "prediction": "prediction", "label": "target"}
-LATER = ("missing", "new levels", "vanished", "range")
-"""What says nothing of labels, which arrive later: not all are there yet, and of those that are the others tell."""
+LATER = ("missing", "range")
+"""What says nothing of labels, which arrive later: not all are there yet."""
+OF_SEGMENTS = ("new levels", "vanished")
+"""Quality tests that are also made within a segment: what is known elsewhere may be new there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +130,9 @@ def judge(
         said.append(f"{current.rows:,} rows; at least {policy.min_rows:,} are needed")
     decided = _decided(tests, policy.alpha)
     kinds: list[Kind] = ["ok" if enough else "insufficient_data", *(test.kind for test in decided)]
+    if not reference.columns:
+        kinds.append("invalid_data")
+        said.append("there is no column that can be compared")
     return Judged(
         kind=max(kinds, key=ORDER.index),
         tests=tuple(test for test in decided if _says(test)),
@@ -219,7 +224,7 @@ def _rows(pair: _Pair, policy: DriftPolicy) -> list[Row]:
         if groups_of & frozenset(row.applies)
         and not (few and not row.quality)
         and not (pair.role == "label" and row.name in LATER)
-        and not (pair.segment and row.quality)
+        and not (pair.segment and row.quality and row.name not in OF_SEGMENTS)
     ]
 
 
