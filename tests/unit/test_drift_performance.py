@@ -223,10 +223,16 @@ def test_a_join_is_what_a_person_would_look_up(
 
 
 @pytest.mark.parametrize(
-    "array", [pa.array([12, None]), pa.array([12.0, None]), pa.array(["12", None]), pa.array([12, None], pa.uint8())]
+    "array",
+    [pa.array([12, None]), pa.array([12.0, None]), pa.array(["12", None]), pa.array([12, None], pa.uint8())],
 )
 def test_keys_of_any_type_are_the_same_text(array: Any) -> None:
     assert as_texts(array).to_pylist() == ["12", None]
+
+
+def test_a_whole_number_is_the_same_text_beside_any_other() -> None:
+    assert as_texts(pa.array([12.0, 0.5, -3.0, float("nan"), None])).to_pylist() == ["12", "0.5", "-3", None, None]
+    assert as_texts(pa.array([float("inf"), 12.0])).to_pylist() == ["inf", "12"]
 
 
 def test_late_labels_are_joined_and_their_delay_is_told(tmp_path: Path) -> None:
@@ -294,7 +300,18 @@ def test_a_model_that_fails_is_seen_once_labels_come(tmp_path: Path) -> None:
         ({"id": [1], "delay": [1]}, "late", "present", "no such column in the labels"),
         ({"id": np.arange(500) + 9_000_000, "late": [0, 1] * 250}, "id", "join", "not one of 500 labels joins"),
         ({"id": np.tile(np.arange(1000, 1400), 2), "late": [0, 1] * 400}, "", "", ""),
-        ({"id": np.repeat(np.arange(1000, 1400), 2), "late": [0, 1] * 400}, "id", "labels", "400 keys have several"),
+        (
+            {"id": np.repeat(np.arange(1000, 1400), 2), "late": [0, 1] * 400},
+            "id",
+            "labels",
+            "400 keys have several labels that differ; they are left out, and 0 of 600 rows have",
+        ),
+        (
+            {"id": [*range(1000, 1600), *range(1000, 1550)], "late": [0] * 600 + [1] * 550},
+            "id",
+            "labels",
+            "550 keys have several labels that differ; they are left out, and 50 of 600 rows have",
+        ),
     ],
 )
 def test_labels_that_do_not_join_are_invalid_by_name(
@@ -306,7 +323,44 @@ def test_labels_that_do_not_join_are_invalid_by_name(
     broken = [one for one in found.tests if one.heading == "data_quality"]
     assert [(one.column, one.test, one.alarm) for one in broken] == ([(column, test, True)] if column else [])
     assert all(words in one.sentence for one in broken)
-    assert {one.kind for one in broken} <= {"warning" if test == "labels" else "invalid_data"}
+    assert {one.kind for one in broken} <= {"invalid_data"}
+
+
+@pytest.mark.parametrize("disputed", [1, 99, 400])
+def test_some_labels_that_differ_are_a_warning_while_enough_are_left(tmp_path: Path, disputed: int) -> None:
+    now = world(600, 4)
+    truth = now.pop("late")
+    labels = {"id": [*now["id"], *now["id"][:disputed]], "late": [*truth, *(1 - truth[:disputed])]}
+    found = perform(profile(tmp_path), table(tmp_path, now), POLICY, labels=data(tmp_path, labels))
+    assert [(one.test, one.kind) for one in found.tests if one.heading == "data_quality"] == [("labels", "warning")]
+    assert found.labels is not None
+    assert found.labels.joined == 600 - disputed
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_whole_keys_meet_however_they_are_written(tmp_path: Path, swapped: bool) -> None:
+    """A column of whole numbers becomes one of floats as soon as one is missing, and a CSV file holds it so."""
+    now = world(600, 4)
+    truth, ids = now.pop("late"), now["id"]
+    path = tmp_path / "labels.csv"
+    lines = [f"{key}.0,{label}" for key, label in zip(ids, truth, strict=True)]
+    path.write_text("\n".join(["id,late", *lines, ",1", "7.5,0"]) + "\n")
+    if swapped:
+        now["id"] = pa.array([f"{key}.0" for key in ids])
+        path.write_text("\n".join(["id,late", *(line.replace(".0,", ",") for line in lines)]) + "\n")
+    labels = Data(source="labels.csv", files=(path,), digest="")
+    found = perform(profile(tmp_path), table(tmp_path, now), POLICY, labels=labels)
+    assert found.labels is not None
+    assert (found.labels.joined, found.labels.unmatched) == (600, 0 if swapped else 1)
+
+
+def test_keys_of_either_side_are_shown_where_none_meet(tmp_path: Path) -> None:
+    now = world(600, 4)
+    del now["late"]
+    labels = {"id": [f"order-{at}" for at in range(500)], "late": [0, 1] * 250}
+    found = perform(profile(tmp_path), table(tmp_path, now), POLICY, labels=data(tmp_path, labels))
+    (broken,) = [one for one in found.tests if one.test == "join"]
+    assert broken.sentence.endswith(": their keys are like 'order-0', those of the rows like '1000'")
 
 
 def test_labels_that_are_no_table_are_invalid(tmp_path: Path) -> None:
@@ -484,5 +538,5 @@ def test_labels_that_come_days_later(
     wrong = check(7)
     assert wrong.verdict == "invalid_data"
     assert [one.sentence for one in wrong.tests if one.test == "join"] == [
-        "not one of 500 labels joins one of 6,000 rows"
+        "not one of 500 labels joins one of 6,000 rows: their keys are like '9000000', those of the rows like '1000'"
     ]

@@ -26,6 +26,8 @@ SLICES = 20
 """Levels of a column that are judged: the largest of the reference."""
 SHOWN = ("accuracy", "precision", "recall", "f1", "roc_auc", "brier", "log_loss")
 """What is estimated without labels, as far as the reference has it."""
+KEY = 40
+"""Characters shown of a key."""
 ALL = 0.95
 """Share of rows with labels from which nothing is estimated."""
 
@@ -192,10 +194,14 @@ def _with_labels(rows: Rows, labels: Data | DataError, policy: DriftPolicy, made
     facts = joined.facts
     if not facts.joined and facts.unmatched >= policy.min_rows:
         words = f"not one of {facts.unmatched:,} labels joins one of {facts.rows:,} rows"
+        words += f": their keys are like {found.example[:KEY]!r}, those of the rows like {rows.example[:KEY]!r}"
         made.tests.append(_broken(policy.key, "join", words))
     if joined.conflicts:
         words = f"{joined.conflicts:,} keys have several labels that differ; they are left out"
-        made.tests.append(_broken(policy.key, "labels", words, warning=True))
+        usable = facts.joined >= policy.min_rows or joined.disputed < policy.min_rows
+        if not usable:
+            words += f", and {facts.joined:,} of {facts.rows:,} rows have a label left to judge by"
+        made.tests.append(_broken(policy.key, "labels", words, warning=usable))
     made.problems.append(
         f"labels: {facts.joined:,} of {facts.rows:,} rows have one ({share(facts.joined / max(1, facts.rows))})"
         + (f", {facts.unmatched:,} labels are of no row" if facts.unmatched else "")

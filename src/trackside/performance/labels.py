@@ -40,8 +40,8 @@ class Coded:
 @dataclass(frozen=True, kw_only=True)
 class Rows:
     """Rows of a table, shape (n,) each. `numbers` are labels that are numbers (NaN: none), `classes` those that are
-    texts; of a column that holds both every label is a text. `keys` are hashes, with `keyed` where there is a key.
-    `times` are seconds.
+    texts; of a column that holds both every label is a text. `keys` are hashes, with `keyed` where there is a key;
+    `example` is one of them as it was read. `times` are seconds.
     """
 
     scores: Floats
@@ -51,6 +51,7 @@ class Rows:
     keyed: Mask | None = None
     times: Floats | None = None
     slices: dict[str, Coded] = field(default_factory=dict)
+    example: str = ""
 
     @property
     def labelled(self) -> Mask:
@@ -101,17 +102,21 @@ def as_texts(array: Any) -> Any:
         array = array.dictionary_decode()
     if t.is_floating(array.type):
         array = pc.if_else(pc.is_nan(array), None, array)
-        if pc.all(pc.and_(pc.equal(array, pc.round(array)), pc.less(pc.abs(array), 2.0**53))).as_py():
-            array = pc.cast(array, pa.int64())
+        whole = pc.and_(pc.equal(array, pc.round(array)), pc.less(pc.abs(array), 2.0**53))
+        wholes = pc.cast(pc.if_else(whole, array, None), pa.int64())
+        return pc.if_else(whole, pc.cast(wholes, pa.string()), pc.cast(array, pa.string()))
     if t.is_nested(array.type) or t.is_binary(array.type) or t.is_large_binary(array.type):
         return pa.nulls(len(array), pa.string())
     return pc.cast(array, pa.string())
 
 
 def _keys(array: Any) -> tuple[Hashes, Mask]:
+    """Keys as hashes of their texts. A whole number written with `.0`, as a column of numbers and nulls often is, is
+    the same key without.
+    """
     import pyarrow.compute as pc
 
-    texts = as_texts(array)
+    texts = pc.replace_substring_regex(as_texts(array), r"^(-?[0-9]+)\.0$", r"\1")
     keyed = pc.is_valid(texts).to_numpy(zero_copy_only=False)
     return hashes(*bytes_of(texts.fill_null(""))), keyed
 
@@ -170,6 +175,7 @@ def _part(batch: dict[str, Any], rows: int, texts: dict[str, _Texts], names: tup
         keys=keys if key else None,
         keyed=keyed if key else None,
         times=(seconds_of(batch[time])[0] if time in batch else np.full(rows, np.nan)) if time else None,
+        example=as_texts(batch[key].slice(int(keyed.argmax()), 1))[0].as_py() if keyed.any() else "",
     )
 
 
@@ -182,7 +188,7 @@ def _joined(parts: list[Rows], slices: dict[str, Coded]) -> Rows:
         return None if found[0] is None else np.concatenate(found)
 
     made = {name: whole(name) for name in ("scores", "numbers", "keys", "keyed", "times")}
-    return Rows(slices=slices, **made)
+    return Rows(slices=slices, example=next((one.example for one in parts if one.example), ""), **made)
 
 
 def _labels(rows: Rows, coded: Coded) -> Rows:
@@ -202,11 +208,14 @@ def labels_policy(policy: DriftPolicy) -> DriftPolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class Joined:
-    """Rows with their labels, and how that went. `conflicts` are keys with several different labels."""
+    """Rows with their labels, and how that went. `conflicts` are keys with several different labels, `disputed` the
+    rows that have one of them.
+    """
 
     rows: Rows
     facts: Labels
     conflicts: int = 0
+    disputed: int = 0
 
 
 def join(rows: Rows, labels: Rows, *, source: str, key: str) -> Joined:
@@ -230,8 +239,8 @@ def join(rows: Rows, labels: Rows, *, source: str, key: str) -> Joined:
     unlike = np.zeros(int(first.sum()), dtype=bool)
     unlike[group[np.flatnonzero(value != value[np.flatnonzero(first)][group])]] = True
     order, keys = order[first], keys[first]
-    good = ~unlike
-    order, keys = order[good], keys[good]
+    disputed = _keyed(rows) & np.isin(_hashes(rows), keys[unlike])
+    order, keys = order[~unlike], keys[~unlike]
     at = np.searchsorted(keys, _hashes(rows))
     at[at == keys.size] = 0
     match = _keyed(rows) & (keys[at] == _hashes(rows)) if keys.size else np.zeros(rows.scores.size, dtype=bool)
@@ -249,7 +258,7 @@ def join(rows: Rows, labels: Rows, *, source: str, key: str) -> Joined:
         duplicates=int((often > 1).sum()) + int(held.sum() - first.sum()),
         lag_days=_lag(rows, labels, chosen, match),
     )
-    return Joined(rows=joined, facts=facts, conflicts=int(unlike.sum()))
+    return Joined(rows=joined, facts=facts, conflicts=int(unlike.sum()), disputed=int(disputed.sum()))
 
 
 def _hashes(rows: Rows) -> Hashes:
