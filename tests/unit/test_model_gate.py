@@ -125,6 +125,8 @@ WRAPPINGS: dict[str, Callable[[bytes], bytes]] = {
     "pickle in front of a zip": lambda data: pickle.dumps(1) + zipped({"data.pkl": data}),
     "zip in a zip": lambda data: zipped({"a.zip": zipped({"b.zip": zipped({"x": data})})}),
     "tar": lambda data: tarred({"model.pkl": data}),
+    "tar without its magic": lambda data: old_tar(tarred({"model.pkl": data})),
+    "gzip behind an empty one": lambda data: gzip.compress(b"") + gzip.compress(data),
     "tar.gz": lambda data: gzip.compress(tarred({"model.pkl": data})),
     "gzip": gzip.compress,
     "bzip2": bz2.compress,
@@ -167,6 +169,15 @@ def tarred(files: dict[str, bytes]) -> bytes:
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
     return room.getvalue()
+
+
+def old_tar(data: bytes) -> bytes:
+    """The header as version 7 of Unix wrote it: no magic, and a checksum without it."""
+    head = bytearray(data[:512])
+    head[257:265] = bytes(8)
+    head[148:156] = b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    return bytes(head) + data[512:]
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -222,14 +233,14 @@ def test_arrays_and_state_dicts_pass(tmp_path: Path) -> None:
         "tree.txt": b"tree\nversion=v4\nnum_class=1\nclass=os\nsystem\n",
         "empty.bin": b"",
         "notes.md": b"cos\nis a function\n",
+        "vocabulary.txt": b"cat\ndog\nfish\n",
+        "customers.csv": b"customer,age\na,1\nb,2\n",
+        "config.yaml": b"class: Model\nlayers: 3\n",
     }
     for name, data in cases.items():
         (tmp_path / name).write_bytes(data)
         found = scan(tmp_path / name)
-        if name == "notes.md":
-            assert not found.safe  # it begins like a pickle of protocol 0: `os.is a function`
-        else:
-            assert found.safe, (name, [str(one) for one in found.unknown], found.problems)
+        assert found.safe, (name, [str(one) for one in found.unknown], found.problems)
     assert scan(tmp_path / "model.pt").pickles == 1
     assert scan(tmp_path / "old.pt").pickles == 5
 
@@ -331,6 +342,47 @@ def test_a_project_trusts_names_of_its_own(tmp_path: Path) -> None:
     assert require(path, {"flights.features.Encoder"}).allowed == {Global("flights.features", "Encoder")}
     with pytest.raises(Refused):
         require(path, {"flights.features"})
+
+
+def array(data: bytes, descr: str, shape: str = "(1,)", *, version: bytes = b"\x01\x00", pad: int = 0) -> bytes:
+    header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}".encode() + b" " * pad + b"\n"
+    size = struct.pack("<H" if version[0] == 1 else "<I", len(header))
+    return b"\x93NUMPY" + version + size + header + data
+
+
+def test_nothing_hides_behind_arrays_or_in_their_headers(tmp_path: Path) -> None:
+    harm, path = call("os", "system"), tmp_path / "a.npy"
+    cases = {
+        "behind an array": array(bytes(8), "'<f8'") + harm,
+        "behind an empty array": array(b"", "'<f8'", "(0,)") + harm,
+        "a second array, of objects": array(bytes(8), "'<f8'") + array(harm, "'|O'"),
+        "behind an array of objects": array(pickle.dumps([1]), "'|O'") + array(harm, "'|O'"),
+        "a header of megabytes": array(harm, "'|O'", version=b"\x02\x00", pad=2 << 20),
+        "a record with objects": array(harm, "[('a', '<f8'), ('b', '|O')]"),
+        "a record within a record": array(harm, "[('a', [('b', '|O')])]"),
+        "a type by another name": array(harm, "'object'"),
+        "zlib of a small window": zlib_of(harm, 9),
+        "zlib of half a window": zlib_of(harm, 14),
+    }
+    for name, data in cases.items():
+        path.write_bytes(data)
+        assert not scan(path).safe, name
+    clean = {
+        "plain": array(bytes(16), "'<f8'", "(2,)"),
+        "a record": array(bytes(24), "[('a', '<f8'), ('b', '<i4')]", "(2,)"),
+        "two": array(bytes(8), "'<f8'") + array(bytes(4), "'<i4'"),
+        "of objects": array(pickle.dumps([1]), "'|O'"),
+        "zlib of a small window": zlib_of(pickle.dumps([1]), 9),
+        "two bytes that look like zlib": b"(S'a'\nt.",
+    }
+    for name, data in clean.items():
+        path.write_bytes(data)
+        assert scan(path).safe, (name, scan(path).problems)
+
+
+def zlib_of(data: bytes, window: int) -> bytes:
+    machine = zlib.compressobj(wbits=window)
+    return machine.compress(data) + machine.flush()
 
 
 @settings(max_examples=600, deadline=None)

@@ -23,6 +23,7 @@ _PADDING = 0x20
 _TEXTS = frozenset({
     "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "STRING", "BINSTRING", "SHORT_BINSTRING",
 })  # fmt: skip
+_CALLS = frozenset({"REDUCE", "NEWOBJ", "NEWOBJ_EX", "OBJ", "INST", "BUILD"})
 _NUMBERS = frozenset({"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"})
 _LENIENT = re.compile(rb"[ILFpg][ \t\v\f\r]*[+-]?(?:\.?\d|nan|inf|\0|\n)|S['\"]", re.IGNORECASE)
 """What pickletools cannot decode and pickle's C code can: hexadecimal numbers, a NUL for the end, other encodings."""
@@ -48,7 +49,9 @@ class Made:
 
 @dataclass
 class Walk:
-    """One pickle. `names` are its globals, in `strict` mode loading ends where `pickle` would fail for certain."""
+    """One pickle. `names` are its globals, `called` whether anything but an import may have been run; in `strict` mode
+    loading ends where `pickle` would fail for certain.
+    """
 
     file: IO[bytes]
     strict: bool
@@ -56,6 +59,7 @@ class Walk:
     stack: list[Any] = field(default_factory=list)
     marks: list[int] = field(default_factory=list)
     memo: dict[int, Any] = field(default_factory=dict)
+    called: bool = False
 
     def run(self) -> None:
         """Up to STOP, behind which the file is left.
@@ -77,6 +81,7 @@ class Walk:
                     raise Unclear("a number or text that not every loader reads alike") from error
                 raise Ended(str(error)) from error
             self._step(opcode.name, argument)
+            self.called = self.called or opcode.name in _CALLS
 
     def _step(self, name: str, argument: Any) -> None:
         if name in _TEXTS or name in _NUMBERS:
@@ -250,27 +255,29 @@ _REFERENCES = 0x01
 """numpy's flag of items that are Python objects, which joblib writes as a pickle instead of raw bytes."""
 
 
+def item_bytes(code: Any) -> int | None:
+    """Bytes of an item by numpy's code of its type, 0 for objects; None for what is not written as numpy writes it."""
+    found = _ITEM.fullmatch(code) if isinstance(code, str) else None
+    if found is None or (found[1] != "O" and int(found[2] or 0) == 0):
+        return None
+    return 0 if found[1] == "O" else int(found[2]) * (4 if found[1] == "U" else 1)
+
+
 def _dtype(made: Any) -> int | None:
     """Bytes of an item, 0 for objects; None for what is not written as numpy writes it."""
     if not isinstance(made, Made) or made.of != _DTYPE or not isinstance(made.args, tuple) or not made.args:
         return None
-    code, state = made.args[0], made.state
-    found = _ITEM.fullmatch(code) if isinstance(code, str) else None
-    if found is None or (state is not None and (not isinstance(state, tuple) or len(state) < 8)):
+    state, size = made.state, item_bytes(made.args[0])
+    if size is None or (state is not None and (not isinstance(state, tuple) or len(state) < 8)):
         return None
-    if found[1] == "O":
-        return 0
-    if not found[2]:
-        return None
-    size = int(found[2]) * (4 if found[1] == "U" else 1)
-    if state is None:
+    if size == 0 or state is None:
         return size
     names, fields, length, flags = state[3], state[4], state[5], state[7]
     if not isinstance(flags, int) or flags & _REFERENCES or length not in (-1, size):
         return None
     if names is None and fields is None:
         return size
-    if found[1] != "V" or not isinstance(fields, dict):
+    if "V" not in made.args[0] or not isinstance(fields, dict):
         return None
     plain = all(isinstance(one, tuple) and one and _dtype(one[0]) for one in fields.values())
     return size if plain else None
