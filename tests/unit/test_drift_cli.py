@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from drift_world import POLICY, parquet, rows
@@ -133,6 +137,7 @@ def test_compare_needs_no_configuration(project: Path, capsys: pytest.CaptureFix
         (("missing.parquet", moved), 7),
         (("trackside.yml", moved), 7),
         ((before, moved, "--label", "nothing"), 7),
+        ((before, moved, "--key", "nothing"), 7),
         ((before, moved, "--dry-run"), 0),
     ):
         assert main(["drift", "compare", *words]) == code, words
@@ -142,6 +147,109 @@ def test_compare_needs_no_configuration(project: Path, capsys: pytest.CaptureFix
     found = compared(capsys, before, str(project / moved))
     assert (found.verdict, found.reference.source, found.current.rows) == ("drift", before, 1000)
     assert compared(capsys, f"../{project.name}/{before}", same).verdict == "ok"
+
+
+def test_a_column_that_no_table_has(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = set()
+    for flag in ("--key", "--label", "--time", "--segment"):
+        words = ["drift", "compare", "eval/predictions.parquet", "production/2026-03-01.parquet", flag, "nothing"]
+        assert main(words) == 7
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        assert f"fix: correct {flag} nothing" in shown.err
+        said.add(shown.err.replace(flag, ""))
+    (error,) = said
+    assert "the reference eval/predictions.parquet has no column 'nothing'" in error
+
+
+def test_what_is_said_names_the_side_and_the_reason(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before, same = "eval/predictions.parquet", "production/2026-03-01.parquet"
+    assert main(["drift", "compare", "missing.parquet", same]) == 7
+    assert "there is no reference at missing.parquet" in capsys.readouterr().err
+    changed = {**pq.read_table(same).to_pydict()}
+    changed["temperature"] = [f"{one} °C" for one in changed["temperature"]]
+    pq.write_table(pa.table({name: pa.array(one) for name, one in changed.items()}), "large.parquet")
+    large = pq.read_table("large.parquet")
+    at = large.schema.get_field_index("temperature")
+    pq.write_table(large.set_column(at, "temperature", large["temperature"].cast(pa.large_string())), "large.parquet")
+    assert main(["drift", "compare", before, "large.parquet", "--json"]) == 7
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["moved"] == ["temperature"]
+    assert "why: temperature: a number in the reference, text in the current data" in shown.err
+    assert main(["drift", "explain", "nothing", "--as-of", "2026-03-02"]) == 7
+    assert "why: compared: " in capsys.readouterr().err
+
+
+def test_names_command_no_terminal(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A column name with an escape sequence, a line that a runner obeys, and text that runs backwards."""
+    name = "x\n::warning::obeyed \x1b[31m\x9b31m\u202e"
+    pq.write_table(pa.table({name: np.arange(500.0), "y": np.arange(500.0)}), "before.parquet")
+    pq.write_table(pa.table({"z": np.arange(500.0), "y": np.arange(500.0)}), "after.parquet")
+    for words, code in (
+        (("before.parquet", "after.parquet"), 7),
+        (("before.parquet", "after.parquet", "--dry-run"), 0),
+        (("before.parquet", "after.parquet", "--label", name), 0),
+        (("after.parquet", "after.parquet", "--label", name), 7),
+        ((f"{name}.parquet", "after.parquet"), 7),
+    ):
+        assert main(["drift", "compare", *words]) == code, words
+        shown = capsys.readouterr()
+        for text in (shown.out, shown.err):
+            assert not set(text) & set("\x1b\x9b\u202e"), (words, text)
+            assert not any(line.startswith("::") for line in text.splitlines()), (words, text)
+
+
+def test_databases_are_compared_by_a_query(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before, moved = "eval/predictions.parquet", "production/2026-03-02.parquet"
+    for name, path in (("before", before), ("after", moved)):
+        rows = pq.read_table(path).select(["temperature", "carrier"]).to_pydict()
+        with closing(sqlite3.connect(project / f"{name}.db")) as database, database:
+            database.execute("create table t (temperature real, carrier text)")
+            database.executemany("insert into t values (?, ?)", zip(*rows.values(), strict=True))
+    one, two = (f"sqlite:///{project}/{name}.db" for name in ("before", "after"))
+    wanted = ("--query", "select * from t", "--feature", "temperature", "--feature", "carrier")
+    for sides in ((one, two), (before, two), (one, moved)):
+        found = compared(capsys, *sides, *wanted)
+        assert (found.verdict, found.moved, found.reference.rows, found.current.rows) == (
+            "drift", ["temperature"], 5000, 1000,
+        )  # fmt: skip
+    for words in ((one, two), (before, two), (before, moved, "--query", "select 1")):
+        assert main(["drift", "compare", *words]) == 2
+        assert "fix: --query" in capsys.readouterr().err
+
+
+def test_a_profile_that_contradicts_itself_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each shown field of each column, also of a segment that nobody compares today."""
+    (project / "trackside.yaml").write_text(POLICY + "      segments: [carrier]\n")
+    assert main(["drift", "profile", "--out", "profile.json"]) == 0
+    whole = json.loads((project / "profile.json").read_text())
+    words = ["drift", "compare", "profile.json", "production/2026-03-01.parquet"]
+    assert main(words) == 0
+    segment = whole["segments"][next(iter(whole["segments"]))]
+    lies = {"sketch": "x", "mode_count": -1, "distinct": 0, "low": -5.5, "high": 0, "missing": 1, "wrong": 1,
+            "mean": 1e9, "deviation": None, "levels": {"x": 1}, "quantiles": {}, "rest": -1, "mode": "x",
+            "entropy": [1], "count": 10**6, "first": "1970", "cadence": [1.0], "zones": ["x"]}  # fmt: skip
+    told = 0
+    for columns in (whole["columns"], segment):
+        for column in (columns[0], columns[-1], *(one for one in columns if one["name"] == "carrier")):
+            for field, lie in lies.items():
+                true = column[field]
+                if true == lie:
+                    continue
+                column[field] = lie
+                (project / "profile.json").write_text(json.dumps(whole))
+                column[field] = true
+                capsys.readouterr()
+                assert main(words) == 7, (column["name"], field)
+                shown = capsys.readouterr()
+                assert "cannot be read" in shown.err, shown.err
+                told += 1
+    print(f"{told} lies told")
+    assert told > 80
+    columns = whole["columns"]
+    for changed in ({"columns": [*columns, columns[0]]}, {"rows": 4999}, {"rows": -1}):
+        (project / "profile.json").write_text(json.dumps({**whole, **changed}))
+        assert main(words) == 7
 
 
 def test_exact_or_by_profiles(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,8 +25,9 @@ SHOWN = 20
 
 
 class Column(Part, frozen=True, kw_only=True):
-    """One column. `sketch` is all that was counted, in base64 of what `trackside.sketch.codec` writes; everything else
-    is read off it, for people. `count` is of all rows, `missing` of nulls, NaN and the `wrong` values of another kind.
+    """One column. `sketch` is all that was counted, in base64 of what `trackside.sketch.codec` writes, and all that is
+    judged by; everything else is read off it, for people, and `intact` refuses a profile where it differs. `count` is
+    of all rows, `missing` of nulls, NaN and the `wrong` values of another kind.
     `low`, `high`, `mean`, `deviation` and `quantiles` are of numbers, and in seconds since 1970 (UTC) of dates, whose
     `calendar` counts them by hour, weekday (from Monday) and month; they are usually as far apart as `cadence` says
     (least and greatest, in seconds).
@@ -100,17 +101,57 @@ def column_of(name: str, role: Role, sketch: Sketch, *, publish: bool = True) ->
         role=role,
         type=sketch.kind,
         count=sketch.rows,
-        missing=sketch.missing,
-        infinite=sketch.infinite,
-        wrong=sketch.wrong,
-        zones=list(sketch.zones),
-        patterns=_shown(sketch.patterns),
-        lengths=_lengths(sketch.lengths),
         sketch=base64.b64encode(encode(sketch)).decode("ascii"),
+        **_read_off(sketch),
+    )
+
+
+def _read_off(sketch: Sketch) -> dict[str, Any]:
+    """What people are shown of a sketch."""
+    return {
+        "missing": sketch.missing,
+        "infinite": sketch.infinite,
+        "wrong": sketch.wrong,
+        "zones": list(sketch.zones),
+        "patterns": _shown(sketch.patterns),
+        "lengths": _lengths(sketch.lengths),
         **_numbers(sketch.numbers),
         **_dates(sketch),
         **_levels(sketch.levels),
-    )
+    }
+
+
+def intact(profile: Profile) -> Profile:
+    """The profile, once every sketch in it was read and is what the document says of it, whatever of it is used.
+
+    Raises:
+        DataError: a sketch cannot be read, a field says something else than its sketch, a column comes twice, or one
+            has other rows than the profile.
+    """
+    for columns in (profile.columns, *profile.segments.values()):
+        names: set[str] = set()
+        for one in columns:
+            if one.name in names:
+                raise _broken(one, "it comes twice")
+            names.add(one.name)
+            said = Column(name=one.name, role=one.role, type=one.type, count=one.count, **_read_off(sketch_of(one)))
+            for name in Column.__struct_fields__:
+                if name != "sketch" and not _alike(getattr(one, name), getattr(said, name)):
+                    raise _broken(one, f"its {name} is not that of its sketch")
+            if one.count > profile.rows or (columns is profile.columns and one.count != profile.rows):
+                raise _broken(one, f"it has {one.count:,} rows, the profile {profile.rows:,}")
+    return profile
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Equal, but for the last digits of a float: mathematics differs between machines."""
+    if isinstance(one, float) and isinstance(other, float | int):
+        return math.isclose(one, other, rel_tol=1e-5, abs_tol=1e-9)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_alike(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    return bool(one == other)
 
 
 def sketch_of(column: Column) -> Sketch:

@@ -44,6 +44,7 @@ def add_commands(drift: argparse.ArgumentParser, add: Add) -> None:
     for one, forms in ((check, FORMS), (compare, FORMS), (explain, ("md", "json"))):
         _judging(one, forms)
     _policy(compare)
+    compare.add_argument("--query", default="", metavar="SQL", help="what is read of a database: SELECT …")
     for one in (made, check, compare, explain):
         one.add_argument("--quiet", action="store_true", help="no progress of long scans")
     for one in (made, check, compare, explain, merge):
@@ -142,7 +143,7 @@ def _check(context: Context, arguments: argparse.Namespace) -> int:
 def _compare(context: Context, arguments: argparse.Namespace) -> int:
     from trackside.drift.local import compare
 
-    return compare(context, arguments.reference, _compared(arguments), _wanted(arguments))
+    return compare(context, _compared(arguments), _wanted(arguments))
 
 
 def _compared(arguments: argparse.Namespace) -> DriftPolicy:
@@ -151,6 +152,7 @@ def _compared(arguments: argparse.Namespace) -> DriftPolicy:
     return DriftPolicy(
         reference=arguments.reference,
         current=arguments.current,
+        query=arguments.query,
         features=tuple(arguments.feature),
         ignore=tuple(arguments.ignore),
         segments=tuple(arguments.segment),

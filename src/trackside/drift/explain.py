@@ -29,7 +29,7 @@ def found(column: str, verdict: Verdict, earlier: Sequence[Verdict]) -> dict[str
         known = sorted({one.column for one in verdict.tests} | set(verdict.shapes))
         raise DataError(
             f"there is no column {column[:100]!r} to explain",
-            why="; ".join(verdict.problems[:3]) or "compared: " + ", ".join(known)[:300],
+            why="compared: " + ", ".join(known)[:300] if known else "; ".join(verdict.problems[:3]),
             link="drift.md",
             reason_code=verdict.reason_code if verdict.verdict in SILENT else "",
         )

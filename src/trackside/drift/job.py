@@ -13,7 +13,7 @@ import msgspec
 from trackside.app import Context
 from trackside.config.model import CONFIG_FILE, Config, DriftPolicy, Model
 from trackside.documents.codec import dump, load
-from trackside.documents.profile import Profile
+from trackside.documents.profile import Profile, intact
 from trackside.documents.result import Result
 from trackside.drift import render
 from trackside.drift.check import Asked, check
@@ -249,7 +249,7 @@ class _Check:
             return None
         with tempfile.TemporaryDirectory(dir=self.job.ports.workdir) as folder:
             (path,) = read.fetch(forge, release, "profile", Path(folder))
-            return load(Profile, path.read_bytes(), name=path.name, limit=MAX_BYTES), release.version
+            return intact(load(Profile, path.read_bytes(), name=path.name, limit=MAX_BYTES)), release.version
 
     # What comes of it
 

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 from trackside.app import Context
 from trackside.config.model import DriftPolicy, Model
 from trackside.documents.codec import dump, load
-from trackside.documents.profile import Profile
+from trackside.documents.profile import Profile, intact
 from trackside.drift.check import Asked, How
 from trackside.drift.importance import read_importance, with_importance
 from trackside.drift.profile import MAX_BYTES, Side, build, opened
 from trackside.errors import ConfigError, DataError, GateFailed
 from trackside.local import config_of, model_of
 from trackside.performance.labels import labels_policy
+from trackside.report.escape import plain
 from trackside.system.clock import SystemClock, rfc3339
 from trackside.system.process import Processes
+from trackside.system.text import inert
 from trackside.tables.placeholders import parse_date
 from trackside.tables.progress import Meter
 from trackside.tables.sources import Data, Places, gather, names_in
@@ -97,31 +99,29 @@ def check(context: Context, root: Path, wanted: Wanted) -> int:
     return _told(context, wanted, policy, verdict)
 
 
-def compare(context: Context, reference: str, policy: DriftPolicy, wanted: Wanted) -> int:
+def compare(context: Context, policy: DriftPolicy, wanted: Wanted) -> int:
     """Compare any two tables (or a profile and a table), without a configuration. Returns like `check`."""
     from trackside.drift.check import check as check_data
+    from trackside.drift.sides import asked, by_flags, gathered, side_of
 
+    asked(policy)
     now = SystemClock().now()
-    with tempfile.TemporaryDirectory(prefix="trackside-") as folder:
-        places = replace(_places(context, Path(), Path(folder), policy.current + reference), digests=False)
+    with tempfile.TemporaryDirectory(prefix="trackside-") as folder, by_flags(policy):
+        places = replace(_places(context, Path(), Path(folder), policy.current + policy.reference), digests=False)
         side: Profile | Side
-        if reference.endswith(".json"):
-            side = _loaded(Path(reference))
+        if policy.reference.endswith(".json"):
+            side = _loaded(Path(policy.reference))
         else:
-            apart = replace(places, folder=Path(folder) / "reference")
-            found = gather(replace(policy, current=_rooted(reference), query=""), now.date(), apart)
-            side = opened(open_table(found.files), policy, "comparison", source=reference)
+            side = side_of(policy, now.date(), replace(places, folder=Path(folder) / "reference"))
         data: Data | DataError
         try:
-            data = replace(
-                gather(replace(policy, current=_rooted(policy.current)), now.date(), places), source=policy.current
-            )
+            data = gathered(policy, policy.current, now.date(), places)
         except DataError as error:
             data = error
         if wanted.dry_run:
             return _would(context, side, data)
-        asked = Asked(model="comparison", as_of=now.date().isoformat(), checked_at=rfc3339(now))
-        verdict = check_data(side, data, policy, asked, _how(context, side, data, wanted))
+        what = Asked(model="comparison", as_of=now.date().isoformat(), checked_at=rfc3339(now))
+        verdict = check_data(side, data, policy, what, _how(context, side, data, wanted))
     return _told(context, wanted, policy, verdict)
 
 
@@ -195,11 +195,13 @@ def _code(wanted: Wanted, verdict: Verdict) -> int:
     from trackside.drift.tell import exit_code
 
     code = exit_code({verdict.model: verdict.verdict}, wanted.fail_on)
-    words = f"{verdict.model}: {render.headline(verdict)}"
+    words = plain(f"{verdict.model}: {render.headline(verdict)}")
     if code == GateFailed.exit_code:
         raise GateFailed(words, link="drift.md", reason_code=verdict.reason_code)
     if code:
-        raise DataError(words, why="; ".join(verdict.problems[:3]), link="drift.md", reason_code=verdict.reason_code)
+        broken = [f"{one.column}: {one.sentence}" for one in verdict.tests if one.alarm and one.kind == "invalid_data"]
+        why = "; ".join(plain(one) for one in [*broken, *verdict.problems][:3])
+        raise DataError(words, why=why, link="drift.md", reason_code=verdict.reason_code)
     return 0
 
 
@@ -251,12 +253,7 @@ def _loaded(path: Path) -> Profile:
         raise DataError(
             f"{path} cannot be read: {error.strerror}", link="drift.md", reason_code="reference_missing"
         ) from error
-    return load(Profile, data, name=path.name, limit=MAX_BYTES)
-
-
-def _rooted(text: str) -> str:
-    """A path from here, whatever it begins with; an address as it is."""
-    return text if "://" in text else str(Path.cwd() / text)
+    return intact(load(Profile, data, name=path.name, limit=MAX_BYTES))
 
 
 def _past(context: Context, root: Path, verdict: Verdict) -> tuple[Verdict, ...]:
@@ -321,7 +318,7 @@ def _meter(tables: Sequence[Table], context: Context, quiet: bool) -> Meter | No
     counts = [one.rows for one in tables]
     columns = max(len(one.types) for one in tables)
     values = None if None in counts else sum(rows * columns for rows in counts if rows is not None)
-    return Meter(values, columns, lambda words: print(words, file=sys.stderr, flush=True))
+    return Meter(values, columns, lambda words: print(inert(words), file=sys.stderr, flush=True))
 
 
 def _would(context: Context, reference: Profile | Side, data: Data | DataError) -> int:
@@ -333,7 +330,7 @@ def _would(context: Context, reference: Profile | Side, data: Data | DataError) 
         source, rows = reference.source, reference.rows
         columns = [f"{one.name} ({one.role}, {one.type})" for one in reference.columns]
     counted = "" if rows is None else f", {rows:,} rows"
-    context.say(f"reference: {source}{counted}\ncolumns: {', '.join(columns)}")
+    context.say(f"reference: {source}{counted}\ncolumns: {', '.join(map(plain, columns))}")
     if isinstance(data, DataError):
         raise data
     digest = f", {data.digest}" if data.digest else ""

@@ -67,7 +67,7 @@ def scan(
 
     absent = tuple(name for name in kinds if name not in table.types)
     retyped = {
-        name: str(table.types[name])
+        name: _called(table.types[name])
         for name, kind in kinds.items()
         if kind is not None and name not in absent and not comparable(kind, table.types[name], loose=table.loose)
     }
@@ -78,6 +78,13 @@ def scan(
     }
     rows = feed(table, [*(_Column(name, one) for name, one in counted.items()), *sinks], progress)
     return Scan(rows=rows, columns={name: one.done() for name, one in counted.items()}, absent=absent, retyped=retyped)
+
+
+def _called(arrow: Any) -> str:
+    """A type in a person's words: Arrow has four for a text."""
+    from trackside.sketch.values import kind_of
+
+    return "text" if kind_of(arrow) == "category" else str(arrow)
 
 
 def comparable(kind: Kind, found: Any, *, loose: bool) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 NOTE = "\n\n… cut here: the whole text was too long.\n"
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
 
 
@@ -21,8 +22,10 @@ def clean(text: str) -> str:
 
 
 def inert(text: str) -> str:
-    """Text for a job's log in which the runner finds no command: it obeys `::` at a line's start and `##[` anywhere."""
-    lines = clean(text).replace("##[", "# #[").split("\n")
+    """Text for a job's log or a terminal that neither obeys: the runner finds commands in `::` at a line's start and
+    in `##[` anywhere, a terminal in control characters.
+    """
+    lines = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", clean(text)).replace("##[", "# #[").split("\n")
     return "\n".join(f"| {line}" if line.lstrip().startswith("::") else line for line in lines)
 
 
