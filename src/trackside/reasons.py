@@ -22,6 +22,7 @@ REASONS: dict[str, str] = {
     "conflict": "Another writer was faster and retries did not help.",
     "content_mismatch": "A file has other bytes than its digest says.",
     "cooldown": "The last proposal of the model is too recent.",
+    "current_empty": "The current data has no rows.",
     "current_missing": "There is no current data to check for drift.",
     "data_invalid": "Data is invalid or insufficient.",
     "data_missing": "The data remote lacks data that the stages need.",

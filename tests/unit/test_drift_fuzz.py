@@ -227,7 +227,12 @@ def test_strange_schemas(profile: Profile, tmp_path: Path) -> None:
             told["no reference"] += 1
             continue
         again = verdict_of(itself, path, POLICY)
-        assert again.verdict in ("ok", "insufficient_data"), (case, names, again.tests, again.problems)
+        assert again.verdict in ("ok", "insufficient_data") or not itself.columns, (
+            case,
+            names,
+            again.tests,
+            again.problems,
+        )
         told[f"with itself: {again.verdict}"] += 1
     print(f"{SCHEMAS} schemas: {dict(told)}; {sum(CASES.values()) + SCHEMAS} cases in all")
     assert sum(CASES.values()) + SCHEMAS >= 500

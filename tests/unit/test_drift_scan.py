@@ -251,6 +251,68 @@ def test_mixed_time_zones(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_the_time_of_rows_has_one_zone(form: str, tmp_path: Path) -> None:
+    """Of the column that `time` names, which is no feature; from the profile of the whole and of merged parts."""
+    policy = replace(PLAIN, time="at")
+    naive = {**columns(), "at": moments(datetime(2026, 1, 1))}
+    aware = {**columns(2), "at": moments(datetime(2026, 2, 1, tzinfo=UTC))}
+    for before, now, said in (
+        (naive, aware, "times without a zone in the reference"),
+        (aware, {**naive, "at": moments(datetime(2026, 3, 1))}, "times without a zone in the current data"),
+    ):
+        (words,) = told(policy, before, now, tmp_path, form)
+        assert words.startswith("at invalid_data: mixed time zones: ")
+        assert said in words
+    assert told(policy, aware, {**aware, "at": moments(datetime(2026, 3, 1, tzinfo=UTC))}, tmp_path, form) == []
+    texts = [one.isoformat() for one in moments(datetime(2026, 2, 1))]
+    mixed = [*texts[:-5], *(f"{one}+00:00" for one in texts[-5:])]
+    (words,) = told(policy, naive, {**columns(2), "at": mixed}, tmp_path, form)
+    assert words == "at invalid_data: mixed time zones: times without a zone and times with an offset"
+    with pytest.raises(DataError, match="mixed time zones"):
+        told(policy, {**columns(), "at": mixed}, naive, tmp_path, form)
+    path = written(tmp_path / f"parts.{form}", naive)
+    merged = merge([build(path, policy, "m", part=(number, 2)) for number in (1, 2)])
+    assert merged.details["times"] == build(path, policy, "m").details["times"]
+    path = written(tmp_path / f"aware.{form}", aware)
+    assert verdict_of(merged, path, policy).verdict == "invalid_data"
+    for wrong in ([], {"rows": "many"}, {"zones": [1]}):
+        spoiled = msgspec.structs.replace(merged, details={**merged.details, "times": wrong})
+        with pytest.raises(DataError, match="times cannot be read"):
+            verdict_of(spoiled, path, policy)
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_times_that_are_missing_or_none(form: str, tmp_path: Path) -> None:
+    policy = replace(PLAIN, time="at")
+    texts = [one.isoformat() for one in moments(datetime(2026, 2, 1))]
+    before = {**columns(), "at": [one.isoformat() for one in moments(datetime(2026, 1, 1))]}
+    some = {**before, "at": [None if at % 2 else one for at, one in enumerate(before["at"])]}
+
+    def every(step: int, other: str | None) -> dict[str, Any]:
+        return {**columns(2), "at": [one if at % step else other for at, one in enumerate(texts)]}
+
+    assert told(policy, before, every(3, "soon"), tmp_path, form) == [
+        "at invalid_data: 1,000 of 3,000 values are no time"
+    ]
+    assert told(policy, before, every(200, "soon"), tmp_path, form) == []
+    assert told(policy, before, every(3, None), tmp_path, form) == ["at warning: rows without a time: 0 % → 33.3 %"]
+    assert told(policy, before, every(100, None), tmp_path, form) == []
+    assert told(policy, some, every(2, None), tmp_path, form) == []
+    assert told(policy, before, every(1, "soon"), tmp_path, form) == [
+        "at invalid_data: not one of 3,000 rows has a time"
+    ]
+    assert told(policy, before, columns(2), tmp_path, form) == ["at invalid_data: no such column in the current data"]
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_a_key_that_is_gone(form: str, tmp_path: Path) -> None:
+    policy = replace(PLAIN, key="id")
+    assert told(policy, {**columns(), "id": list(range(3000))}, columns(2), tmp_path, form) == [
+        "id invalid_data: no such column in the current data"
+    ]
+
+
 def spoilt(how: str) -> dict[str, Any]:
     """3,000 rows with one fault."""
     data = columns(2)
@@ -304,11 +366,17 @@ def test_what_never_passes_as_ok(how: str, form: str, tmp_path: Path) -> None:
 def test_a_file_without_rows(form: str, tmp_path: Path) -> None:
     profile = build(written(tmp_path / "reference.parquet", columns()), PLAIN, "m")
     path = tmp_path / f"current.{form}"
-    for data in (b"", b"\n", written(path, {name: one[:0] for name, one in columns().items()}).read_bytes()):
+    head = written(path, {name: one[:0] for name, one in columns().items()}).read_bytes()
+    for data in (b"", b"\n", head):
         path.write_bytes(data)
-        verdict = verdict_of(profile, path, PLAIN)
-        assert verdict.verdict in ("invalid_data", "insufficient_data")
-        assert verdict.problems
+        for policy in (PLAIN, replace(PLAIN, key="hour", time="rain")):
+            verdict = verdict_of(profile, path, policy)
+            assert verdict.verdict == "invalid_data"
+            assert verdict.problems
+            assert verdict.reference.rows == 3000
+            if data == head and form != "jsonl":
+                assert verdict.reason_code == "current_empty"
+                assert verdict.problems[0].startswith("the current data has no rows")
         with pytest.raises(DataError):
             build(path, PLAIN, "m")
 

@@ -245,11 +245,11 @@ HOSTILE: dict[str, tuple[Callable[[Path, dict[str, Any]], Path], str, str]] = {
     "an empty CSV file": (_bytes(b"", ".csv"), "invalid_data", "empty"),
     "a header alone": (
         lambda path, table: _csv(path, {name: values[:0] for name, values in table.items()}),
-        "insufficient_data", "0 rows",
+        "invalid_data", "no rows",
     ),
     "no rows": (
         lambda path, table: parquet(path, {name: values[:0] for name, values in table.items()}),
-        "insufficient_data", "0 rows",
+        "invalid_data", "no rows",
     ),
     "99 rows": (
         lambda path, table: parquet(path, {name: values[:99] for name, values in table.items()}),

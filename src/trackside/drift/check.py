@@ -10,8 +10,8 @@ from trackside.config.model import DriftPolicy
 from trackside.documents.profile import Profile
 from trackside.documents.verdict import Verdict, Window
 from trackside.drift.exactly import exactly, sortable
-from trackside.drift.faults import Keys, Times, zones
-from trackside.drift.profile import Known, Side, counted, known, narrowed, profile_of
+from trackside.drift.faults import Keys, Times, gone, zones
+from trackside.drift.profile import Known, Side, counted, known, lacking, narrowed, profile_of
 from trackside.drift.renamed import likely
 from trackside.drift.scan import Progress, Scan, scan
 from trackside.drift.segments import segmented
@@ -95,10 +95,13 @@ def check(
             raise data
         table = open_table(data.files)
         found = _compared(reference, table, policy, how)
-        if found.current.rows >= policy.min_rows:
+        profile, current = found.known.profile, found.current
+        if not current.rows:
+            why = "the files hold no more than names of columns, or the query finds nothing"
+            raise DataError("the current data has no rows", why=why, link="drift.md", reason_code="current_empty")
+        if current.rows >= policy.min_rows:
             performed = perform(found.known.profile, table, policy, labels=labels)
         judged = _judged(found, performed, reference, table, policy, how)
-        profile, current = found.known.profile, found.current
     except DataError as error:
         if error.reason_code in REFERENCE:
             raise
@@ -134,6 +137,8 @@ def check(
 
 
 def _compared(reference: Profile | Side, table: Table, policy: DriftPolicy, how: How) -> _Compared:
+    if isinstance(reference, Side) and policy.key and policy.key not in {**reference.table.types, **table.types}:
+        raise lacking(reference.table, reference.source, policy.key)
     if isinstance(reference, Profile):
         before = known(reference)
     elif how.exact and reference.table.columnar and table.columnar:
@@ -163,7 +168,7 @@ def _sorted(side: Side, table: Table, policy: DriftPolicy, how: How) -> _Compare
         policy,
         side.table.rows or 0,
         sketches,
-        window=times[0].window if times else [],
+        times=times[0] if times else None,
         segments=segmented(side.table, _levels(by), kinds, how.progress) if by else {},
         publish=False,
     )
@@ -196,23 +201,22 @@ def observe(
         DataError: what cannot be read.
     """
     done = dict(already or {})
-    keys = [Keys(policy.key)] if policy.key else []
-    times = [Times(policy.time)] if policy.time else []
+    faults = [gone(name) for name in (policy.key, policy.time) if name and name not in table.types]
+    keys = [Keys(policy.key)] if policy.key and policy.key in table.types else []
+    times = [Times(policy.time)] if policy.time and policy.time in table.types else []
     rest = {name: kind for name, kind in before.kinds.items() if name not in done}
     found = scan(table, rest, sinks=[*keys, *times], progress=progress)
     columns = {**done, **found.columns}
-    window = before.profile.details.get("window")
-    faults = [fault for one in keys for fault in one.faults()]
-    for one in times:
-        faults += one.faults(window if isinstance(window, list) else ())
+    faults += [fault for one in keys for fault in one.faults()]
+    faults += [fault for one in times for fault in one.faults(before.profile.details)]
     for name, now in columns.items():
-        faults += zones(name, before.reference.columns[name], now)
+        faults += zones(name, before.reference.columns[name].zones, now.zones)
     by: dict[str, list[str]] = {}
     for segment in before.reference.segments:
         column, _, level = segment.partition("=")
         by.setdefault(column, []).append(level)
     segments = segmented(table, by, {name: one.kind for name, one in columns.items()}, progress) if by else {}
-    return replace(found, columns=columns, faults=tuple(faults)), segments
+    return replace(found, columns=columns, faults=tuple(dict.fromkeys(faults))), segments
 
 
 def _judged(

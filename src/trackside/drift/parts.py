@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from trackside.documents.profile import Column, Parts, Profile, column_of, sketch_of
+from trackside.drift.faults import Timed, timed
 from trackside.errors import DataError
 from trackside.sketch.column import merged as merged_sketches
 
@@ -39,6 +41,8 @@ def merge(profiles: Sequence[Profile]) -> Profile:
     details = {name: value for name, value in first.details.items() if name != "window"}
     if windows:
         details["window"] = [min(low for low, _ in windows), max(high for _, high in windows)]
+    if "times" in details:
+        details["times"] = _times([timed(one.details) for one in profiles])
     if left_out:
         details["left_out"] = sorted({*details.get("left_out", []), *left_out})
     return Profile(
@@ -51,6 +55,15 @@ def merge(profiles: Sequence[Profile]) -> Profile:
         digest=first.digest,
         details=details,
     )
+
+
+def _times(parts: Sequence[Timed]) -> dict[str, Any]:
+    return {
+        "rows": sum(one.rows for one in parts),
+        "missing": sum(one.missing for one in parts),
+        "wrong": sum(one.wrong for one in parts),
+        "zones": sorted({zone for one in parts for zone in one.zones}),
+    }
 
 
 def _parts(profiles: Sequence[Profile]) -> Parts | None:

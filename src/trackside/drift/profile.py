@@ -66,13 +66,7 @@ def opened(
     asked = [*roles, *policy.segments, *((policy.time,) if policy.time else ())]
     missing = [name for name in asked if name not in table.types]
     if missing:
-        raise DataError(
-            f"the reference {source or table.parts[0].name} has no column {missing[0][:100]!r}",
-            why="columns: " + ", ".join(sorted(table.types))[:300],
-            remedy="correct models.<name>.drift in trackside.yaml",
-            link="drift.md",
-            reason_code="reference_invalid",
-        )
+        raise lacking(table, source, missing[0])
     kinds: dict[str, Kind | None] = {name: kind_of(table.types[name]) for name in roles}
     if table.loose:
         kinds = dict.fromkeys(roles)
@@ -86,6 +80,17 @@ def opened(
         digest=digest,
         left_out=tuple(left_out),
         importance=importance or {},
+    )
+
+
+def lacking(table: Table, source: str, name: str) -> DataError:
+    """The error of a column that was asked for and that a reference table lacks."""
+    return DataError(
+        f"the reference {source or table.parts[0].name} has no column {name[:100]!r}",
+        why="columns: " + ", ".join(sorted(table.types))[:300],
+        remedy="correct the name, in models.<name>.drift of trackside.yaml or in the flag",
+        link="drift.md",
+        reason_code="reference_invalid",
     )
 
 
@@ -126,7 +131,7 @@ def counted(
         policy,
         found.rows,
         sketches,
-        window=times[0].window if times else [],
+        times=times[0] if times else None,
         segments=segmented(table, by, kinds, progress) if by else {},
         part=part,
     )
@@ -155,7 +160,7 @@ def profile_of(
     rows: int,
     sketches: Sketches,
     *,
-    window: Sequence[float] = (),
+    times: Times | None = None,
     segments: Mapping[str, Sketches] | None = None,
     part: tuple[int, int] | None = None,
     publish: bool = True,
@@ -169,8 +174,11 @@ def profile_of(
         raise DataError(
             f"the reference {side.source} has no rows to compare with", link="drift.md", reason_code="reference_invalid"
         )
-    for name, one in sketches.items():
-        for fault in zones(name, None, one):
+    held = {name: one.zones for name, one in sketches.items()}
+    if times is not None:
+        held[times.name] = tuple(sorted(times.zones))
+    for name, found in held.items():
+        for fault in zones(name, (), found):
             raise DataError(
                 f"the reference's column {name[:100]!r}: {fault.words}",
                 link="drift.md",
@@ -181,8 +189,8 @@ def profile_of(
     left_out = sorted({*side.left_out, *(name for name in side.kinds if name not in sketches)})
     if left_out:
         details["left_out"] = left_out
-    if window:
-        details["window"] = list(window)
+    if times is not None:
+        details |= times.details
     if side.importance:
         details["importance"] = {name: value for name, value in side.importance.items() if name in side.roles}
     metrics: dict[str, float] = {}
