@@ -88,6 +88,7 @@ def check(
         profile = reference
     else:
         profile = Profile(model=reference.model, rows=0, columns=[], source=reference.source, digest=reference.digest)
+    in_vain += _left_out(reference, policy)
     current, performed = Scan(rows=0), Performed()
     problem: DataError | None = None
     try:
@@ -134,6 +135,14 @@ def check(
         commit=asked.commit,
         workflow_run=asked.workflow_run,
     )
+
+
+def _left_out(reference: Profile | Side, policy: DriftPolicy) -> list[str]:
+    """The reference's columns that no test can look at."""
+    known = reference.details.get("left_out") if isinstance(reference, Profile) else list(reference.left_out)
+    names = [str(one)[:60] for one in known if one not in policy.ignore] if isinstance(known, list) else []
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return [f"not compared, since nested, binary or empty: {', '.join(names[:10])}{more}"] if names else []
 
 
 def _compared(reference: Profile | Side, table: Table, policy: DriftPolicy, how: How) -> _Compared:

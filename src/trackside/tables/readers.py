@@ -124,15 +124,18 @@ class ParquetPart:
         return sum(self._head.row_group(at).num_rows for at in self._groups)
 
     def _few_levels(self, name: str) -> bool:
-        """Whether text was written as indices throughout, by its size: a writer gives up where texts are many."""
+        """Whether text was written as indices throughout, by its size: a writer gives up where texts are many.
+
+        By the column's place: Arrow ends the process where it is asked for the name of a damaged one.
+        """
+        names = self.schema.names
+        if self._head.num_columns != len(names):  # nested columns lie in several
+            return False
+        at = names.index(name)
         for group in self._groups:
-            row_group = self._head.row_group(group)
-            for at in range(row_group.num_columns):
-                chunk = row_group.column(at)
-                if chunk.path_in_schema == name:
-                    if chunk.total_uncompressed_size > INDEX * chunk.num_values + BUFFER:
-                        return False
-                    break
+            chunk = self._head.row_group(group).column(at)
+            if chunk.total_uncompressed_size > INDEX * chunk.num_values + BUFFER:
+                return False
         return True
 
     def pieces(self, columns: Sequence[str]) -> Iterator[Piece]:
