@@ -244,10 +244,12 @@ def _drawings(verdict: Verdict, plots: int) -> list[dict[str, Any]]:
     place = {name: at for at, name in enumerate(verdict.moved)}
     made: list[dict[str, Any]] = []
     for column in sorted(verdict.shapes, key=lambda name: place.get(name, len(place))):
-        svg = drawings.distribution(verdict.shapes[column], escape.plain(column, 60))
+        shape = verdict.shapes[column]
+        svg = drawings.distribution(shape, escape.plain(column, 60))
         if svg and len(made) < plots:
             test = main_test(verdict, column)
             words = escape.plain(test.sentence, 200) if test else ""
-            moved = drawings.quantiles(verdict.shapes[column], escape.plain(column, 60)) if column in place else ""
+            steps = isinstance(shape, dict) and shape.get("kind") == "steps"  # a few values show it themselves
+            moved = drawings.quantiles(shape, escape.plain(column, 60)) if steps and column in place else ""
             made.append({"column": escape.plain(column, 100), "sentence": words, "svg": svg, "quantiles": moved})
     return made
