@@ -14,7 +14,7 @@ from trackside.sketch.dates import Calendar, calendar_of, together
 from trackside.sketch.levels import LevelCounter, Levels
 from trackside.sketch.numbers import CELLS, NumberCounter, Numbers, keys_of
 from trackside.sketch.texts import Counts, bytes_of, lengths, patterns
-from trackside.sketch.values import NAIVE, Floats, Kind, floats_of, seconds_of, texts_of, truths_of
+from trackside.sketch.values import Floats, Kind, floats_of, seconds_of, texts_of, truths_of
 
 PATTERNS = 1000
 """Patterns of texts that are held while counting."""
@@ -47,11 +47,6 @@ class Sketch:
     def finite(self) -> int:
         """Values that the distribution is made of."""
         return self.rows - self.missing - self.infinite
-
-    @property
-    def mixed_zones(self) -> bool:
-        """Whether some times have a zone and some have none: nobody knows which of them came first."""
-        return NAIVE in self.zones and len(self.zones) > 1
 
 
 def merged(sketches: Iterable[Sketch]) -> Sketch:
