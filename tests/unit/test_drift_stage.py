@@ -175,6 +175,7 @@ def test_wrong_wishes_are_explained(place: Watched) -> None:
     for wish, error in (
         ({"model": "other"}, "no model"),
         ({"as_of": "yesterday"}, "no date"),
+        ({"as_of": "2026-03-02"}, "has not come yet"),
         ({"fail_on": "sometimes"}, "fail-on"),
     ):
         with pytest.raises(ConfigError, match=error):

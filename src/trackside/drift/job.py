@@ -83,7 +83,15 @@ def drift(job: DriftJob) -> Result:
     config = load_config(text.decode("utf-8", "replace"))
     _asked_for(job, config)
     models = _chosen(config, job.model)
-    as_of = parse_date(job.as_of).isoformat() if job.as_of else job.ports.clock.now().date().isoformat()
+    today = job.ports.clock.now().date().isoformat()
+    as_of = parse_date(job.as_of).isoformat() if job.as_of else today
+    if as_of > today:
+        raise ConfigError(
+            f"{as_of} has not come yet",
+            why="a verdict of a later day would keep all checks before it quiet",
+            remedy=f"as-of {today} or an earlier day",
+            link=LINK,
+        )
     if not models:
         return Result(
             command="drift",
