@@ -24,8 +24,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trackside.errors import Refused
-from trackside.registry.gate import require, scan
-from trackside.registry.trusted import Global
+from trackside.trust.gate import require, scan
+from trackside.trust.trusted import Global
 
 CLEAN = Path(__file__).parent.parent / "golden" / "models"
 
@@ -273,7 +273,7 @@ def test_what_cannot_be_looked_into_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_bomb_is_left_within_the_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trackside.registry.gate.LARGEST", 1 << 20)
+    monkeypatch.setattr("trackside.trust.gate.LARGEST", 1 << 20)
     path = tmp_path / "bomb.gz"
     path.write_bytes(gzip.compress(bytes(8 << 20)))
     assert not scan(path).safe

@@ -30,13 +30,13 @@ from trackside.registry.card import card
 from trackside.registry.decide import Wish, bump_of, model_of
 from trackside.registry.files import RunFiles
 from trackside.registry.follow import THEN, TRAINED
-from trackside.registry.gate import require
 from trackside.registry.notes import Facts, notes
 from trackside.registry.package import LIMIT, Package
 from trackside.registry.read import of_path, parsed
 from trackside.registry.release import Known, Registrar, previous, statement_of
 from trackside.registry.tags import fold
 from trackside.system.clock import rfc3339
+from trackside.trust.gate import require
 
 if TYPE_CHECKING:
     from trackside.forge.github import GithubForge

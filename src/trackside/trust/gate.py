@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from trackside.errors import Refused
-from trackside.registry.opcodes import Ended, Unclear, Walk, item_bytes
-from trackside.registry.trusted import Global, Scan, allowed
+from trackside.trust.opcodes import Ended, Unclear, Walk, item_bytes
+from trackside.trust.trusted import Global, Scan, allowed
 
 LARGEST = 16 * 1024**3
 """Bytes unpacked from one file at most."""

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from trackside.registry.trusted import Global
+from trackside.trust.trusted import Global
 
 COMPUTED = Global("", "")
 _WRAPPER = Global("joblib.numpy_pickle", "NumpyArrayWrapper")
