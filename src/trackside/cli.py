@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trackside
+from trackside.models.command import repository
 
 if TYPE_CHECKING:
     from trackside.app import Context
@@ -76,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     _local(commands)
     _runs(commands)
+    _models(commands)
     _drift(commands)
     _sandbox(commands)
     stage = _add(commands, "stage", "what the actions call inside a workflow", _stage)
@@ -107,7 +108,7 @@ def _local(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     init.add_argument("--json", action="store_true", help="machine-readable output")
     doctor = _add(commands, "doctor", "look for what is set up wrong, here and on GitHub", _doctor)
     doctor.add_argument(
-        "--repository", type=_repo, metavar="OWNER/NAME", help="default: the clone's origin; needs a token"
+        "--repository", type=repository, metavar="OWNER/NAME", help="default: the clone's origin; needs a token"
     )
     doctor.add_argument("--offline", action="store_true", help="local checks only")
     doctor.add_argument("--json", action="store_true", help="machine-readable output")
@@ -165,12 +166,6 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _repo(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9-]{1,39}/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not OWNER/NAME")
-    return text
-
-
 def _runs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     runs = commands.add_parser("runs", help="list, show, compare and export recorded runs")
     actions = runs.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -190,6 +185,12 @@ def _runs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         one.add_argument("--repo", type=Path, default=Path(), help="clone to read the data branch from")
 
 
+def _models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from trackside.models.command import add_commands
+
+    add_commands(commands.add_parser("models", help="versions, stages and files of the registry's models"), _add)
+
+
 def _drift(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     from trackside.drift.command import add_commands
 
@@ -204,7 +205,7 @@ def _sandbox(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--import", dest="source", type=Path, metavar="CLONE", help="start with the files of this clone"
     )
     sandbox.add_argument(
-        "--repo", type=_repo, default="acme/project", metavar="OWNER/NAME", help="name of the repository"
+        "--repo", type=repository, default="acme/project", metavar="OWNER/NAME", help="name of the repository"
     )
     demo = _add(commands, "demo", "the whole story on a sandbox, from init to rollback; every step is verified", _demo)
     demo.add_argument("--out", type=Path, default=Path("build/demo"), help="folder for evidence, pages and state")

@@ -1,0 +1,1 @@
+"""What people and scripts ask the registry: `trackside models …` lists, shows, finds and fetches versions."""
