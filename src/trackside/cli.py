@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trackside
-from trackside.models.command import repository
+from trackside.models.flags import count, repository
 
 if TYPE_CHECKING:
     from trackside.app import Context
@@ -154,12 +154,6 @@ def _local(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     report.add_argument("--fail", action="store_true", help="exit with 1 when the gate fails")
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return int(text)
-
-
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port")
@@ -171,7 +165,7 @@ def _runs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     actions = runs.add_subparsers(dest="action", metavar="ACTION", required=True)
     listed = _add(actions, "list", "recorded runs, newest first", _runs_list)
     listed.add_argument("model", nargs="?")
-    listed.add_argument("-n", "--limit", type=_count, default=20, help="at most so many; default: 20")
+    listed.add_argument("-n", "--limit", type=count, default=20, help="at most so many; default: 20")
     shown = _add(actions, "show", "one run: what exactly made this model", _runs_show)
     shown.add_argument("run", help="run id (a beginning is enough) or file")
     compared = _add(actions, "compare", "two runs side by side", _runs_compare)

@@ -1,0 +1,36 @@
+"""The flags that every command on the registry has; light, since the parser of every command is made each time."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+REPOSITORY = re.compile(r"[A-Za-z0-9-]{1,39}/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
+SPEC = "MODEL@v1.2.3, MODEL@latest, MODEL@greatest or MODEL#STAGE"
+
+
+def shared(one: argparse.ArgumentParser) -> None:
+    """The flags of every command that reads the registry: `json`, `repo` (Path) and `repository` ("" or OWNER/NAME)."""
+    one.add_argument("--json", action="store_true", help="machine-readable output")
+    one.add_argument("--repo", type=Path, default=Path(), metavar="CLONE", help="clone to read; default: this folder")
+    one.add_argument(
+        "--repository", type=repository, default="", metavar="OWNER/NAME", help="read GitHub itself; needs a token"
+    )
+
+
+def spec(one: argparse.ArgumentParser) -> None:
+    """The argument `spec`: which version is meant; `which.parse_spec` understands it."""
+    one.add_argument("spec", metavar="SPEC", help=SPEC)
+
+
+def count(text: str) -> int:
+    if not text.isdecimal() or len(text) > 9 or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return int(text)
+
+
+def repository(text: str) -> str:
+    if not REPOSITORY.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not OWNER/NAME")
+    return text
