@@ -48,6 +48,8 @@ class Card:
     limitations: str = ""
     how_to_load: str = ""
     tags: tuple[str, ...] = ()
+    task: str = ""
+    architecture: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,11 +126,29 @@ class ImagePolicy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StagePolicy:
+    """What a version needs to enter a stage of promotion.
+
+    `after` are stages that it must hold or have held; `approvals` how many other people must have approved it; `checks`
+    the check runs that must be green; `attestation` and `image` whether it needs a verified attestation, and an image
+    that passed its smoke test. `branch` `default`: its commit must be on the default branch.
+    """
+
+    stage: str
+    after: tuple[str, ...] = ()
+    approvals: int = 0
+    checks: tuple[str, ...] = ()
+    attestation: bool = False
+    image: bool = False
+    branch: Literal["default", "any"] = "default"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Model:
     """One model. Empty `stages` means all stages of the pipeline. `seeds` are parameter names (dotted).
 
-    `trusted_imports` are names that a pickled model may import beyond the usual libraries' (`module.name`). `promotion`
-    are the stages that a version goes through, in order.
+    `trusted_imports` are names that a pickled model may import beyond the usual libraries' (`module.name`). `gates` are
+    the stages that a version goes through, in order, with what each asks for.
     """
 
     name: str
@@ -141,7 +161,15 @@ class Model:
     card: Card = Card()
     drift: DriftPolicy | None = None
     image: ImagePolicy | None = None
-    promotion: tuple[str, ...] = ("staging", "prod")
+    gates: tuple[StagePolicy, ...] = (StagePolicy(stage="staging"), StagePolicy(stage="prod", after=("staging",)))
+
+    @property
+    def promotion(self) -> tuple[str, ...]:
+        """Names of the stages, in order."""
+        return tuple(one.stage for one in self.gates)
+
+    def gate(self, stage: str) -> StagePolicy | None:
+        return next((one for one in self.gates if one.stage == stage), None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,6 +45,10 @@ class RawCard(Raw, frozen=True, kw_only=True):
     limitations: Annotated[str, Meta(description="Known limits and biases.")] = ""
     how_to_load: Annotated[str, Meta(description="Python code that loads the model file.")] = ""
     tags: Annotated[list[str], Meta(description="Words to find the model by.")] = []
+    task: Annotated[
+        str, Meta(description="Kind of task, as the Hugging Face Hub calls it: `tabular-classification`.")
+    ] = ""
+    architecture: Annotated[str, Meta(description="What the model is: `gradient boosted trees`, `ResNet-50`.")] = ""
 
 
 class RawRetrain(Raw, frozen=True, kw_only=True):
@@ -154,6 +158,33 @@ STAGE = r"^[A-Za-z0-9]([A-Za-z0-9_-]{0,48}[A-Za-z0-9])?$"
 """Stages of promotion are parts of tags."""
 
 
+Stage = Annotated[str, Meta(pattern=STAGE)]
+
+
+class RawPromotion(Raw, frozen=True, kw_only=True):
+    stage: Annotated[Stage, Meta(description="Name of the stage, such as `prod`.")]
+    after: Annotated[
+        str | list[str] | None,  # checked by name; msgspec 0.22 crashes where both alternatives have a pattern
+        Meta(
+            description="Stages that the version must hold or have held; default: the one listed before, `[]` for none."
+        ),
+    ] = None
+    approvals: Annotated[
+        int, Meta(ge=0, le=10, description="People beside the one who asks who must have approved the version.")
+    ] = 0
+    checks: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=200)]],
+        Meta(description="Check runs that must be green on the release's commit, or on its pull request's head."),
+    ] = []
+    attestation: Annotated[bool, Meta(description="The model file needs an attestation that verifies.")] = False
+    image: Annotated[bool, Meta(description="The version needs a pushed image that passed its whole smoke test.")] = (
+        False
+    )
+    branch: Annotated[
+        Literal["default", "any"], Meta(description="`default`: only versions of the default branch.")
+    ] = "default"
+
+
 class RawModel(Raw, frozen=True, kw_only=True):
     path: Annotated[Path, Meta(description="The model file (or folder) that a release carries.")]
     stages: Annotated[list[str], Meta(description="DVC stages that make the model; default: all.")] = []
@@ -172,7 +203,8 @@ class RawModel(Raw, frozen=True, kw_only=True):
     drift: Annotated[RawDrift | None, Meta(description="Compare production data with what was trained on.")] = None
     image: Annotated[RawImage | None, Meta(description="Build an image of a BentoML service.")] = None
     promotion: Annotated[
-        list[Annotated[str, Meta(pattern=STAGE)]], Meta(description="Stages in order; each needs the one before.")
+        list[Stage | RawPromotion],
+        Meta(description="Stages in order, by name or with what they ask for; each needs the one before."),
     ] = msgspec.field(default_factory=lambda: ["staging", "prod"])
 
 
@@ -229,6 +261,7 @@ class RawCommands(Raw, frozen=True, kw_only=True):
     release: RawCommand = _least("maintain")
     promote: RawCommand = _least("maintain")
     rollback: RawCommand = _least("maintain")
+    deprecate: RawCommand = _least("maintain")
     drift: RawCommand = _least("write")
     retrain: RawCommand = _least("write")
     help: RawCommand = _least("read")

@@ -17,13 +17,14 @@ from trackside.config.model import (
     Predictions,
     ReportPolicy,
     RetrainPolicy,
+    StagePolicy,
     TrainPolicy,
 )
 from trackside.documents.run import Money
 
 
 def labels(value: str | list[str]) -> tuple[str, ...]:
-    """Runner labels, one or several."""
+    """One text or several."""
     return (value,) if isinstance(value, str) else tuple(value)
 
 
@@ -85,8 +86,29 @@ def _to_model(name: str, model: raw.RawModel) -> Model:
         card=_card(model.card),
         drift=_drift(model.drift) if model.drift else None,
         image=_image(model.image) if model.image else None,
-        promotion=tuple(model.promotion),
+        gates=gates(model.promotion),
     )
+
+
+def gates(promotion: list[str | raw.RawPromotion]) -> tuple[StagePolicy, ...]:
+    """The stages with what they ask for; one that does not say what it comes after comes after the one before it."""
+    made: list[StagePolicy] = []
+    for one in promotion:
+        rule = raw.RawPromotion(stage=one) if isinstance(one, str) else one
+        before = tuple(gate.stage for gate in made[-1:])
+        after = before if rule.after is None else labels(rule.after)
+        made.append(
+            StagePolicy(
+                stage=rule.stage,
+                after=after,
+                approvals=rule.approvals,
+                checks=tuple(rule.checks),
+                attestation=rule.attestation,
+                image=rule.image,
+                branch=rule.branch,
+            )
+        )
+    return tuple(made)
 
 
 def _card(card: raw.RawCard) -> Card:
@@ -97,6 +119,8 @@ def _card(card: raw.RawCard) -> Card:
         limitations=card.limitations,
         how_to_load=card.how_to_load,
         tags=tuple(card.tags),
+        task=card.task,
+        architecture=card.architecture,
     )
 
 

@@ -15,7 +15,7 @@ class Asset(Part, frozen=True, kw_only=True):
     """
 
     name: str
-    role: Literal["model", "run", "statement", "card", "profile", "manifest", "golden", "image", "sbom"]
+    role: Literal["model", "run", "statement", "card", "profile", "manifest", "golden", "image", "sbom", "bom"]
     digest: str
     size: int
     path: str = ""

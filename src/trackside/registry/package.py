@@ -22,10 +22,10 @@ FOLDER = ".folder.zip"
 """Ending of a folder's archive; its name without it is the folder's."""
 
 MANIFEST = "manifest.json"
-Role = Literal["model", "run", "statement", "card", "profile", "manifest", "golden"]
+Role = Literal["model", "run", "statement", "card", "profile", "manifest", "golden", "bom"]
 OWN = (
     *(MANIFEST, "README.md", "run.json", "provenance.intoto.json", "drift-profile.json", "golden.jsonl"),
-    *("image.json", "sbom.cdx.json"),
+    *("image.json", "sbom.cdx.json", "mlbom.cdx.json"),
 )
 """Names of the files that a release has beside the model."""
 

@@ -1,12 +1,17 @@
 """A run as an in-toto Statement v1 with SLSA provenance v1, so that existing tools can sign and verify it.
 
+It binds the model's digest to the run (its id, and the digest of its record), the commit, the digests of data, code and
+lock files, and the job that trained. Meaning of each field: docs/provenance.md.
+
 Fields: https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md and https://slsa.dev/spec/v1.0/provenance
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
+from trackside.documents.codec import dump
 from trackside.documents.run import Artifact, Dependency, Run
 from trackside.errors import DataError
 
@@ -39,6 +44,8 @@ def statement(run: Run, *, server: str = "https://github.com") -> dict[str, Any]
                     "overrides": run.overrides,
                 },
                 "internalParameters": {
+                    "run": run.id,
+                    **({"restoredFrom": run.restored_from} if run.restored_from else {}),
                     "params": run.params,
                     "seeds": run.seeds,
                     "inputDigest": run.input_digest,
@@ -56,9 +63,7 @@ def statement(run: Run, *, server: str = "https://github.com") -> dict[str, Any]
                     "startedOn": run.started_at,
                     "finishedOn": run.finished_at,
                 },
-                "byproducts": [
-                    {"name": "environment", "content": "", "annotations": _environment(run)},
-                ],
+                "byproducts": [_record(run)],
             },
         },
     }
@@ -82,7 +87,8 @@ def _digests(*digests: str) -> dict[str, str]:
 
 def _source(run: Run, server: str) -> dict[str, Any]:
     uri = f"git+{server}/{run.source.repository}" if run.source.repository else "git+file:"
-    return {"name": "source", "uri": f"{uri}@{run.source.commit}", "digest": {"gitCommit": run.source.commit}}
+    made = {"name": "source", "uri": f"{uri}@{run.source.commit}", "digest": {"gitCommit": run.source.commit}}
+    return {**made, "annotations": {"dirty": True}} if run.source.dirty else made
 
 
 def _dependency(dependency: Dependency) -> dict[str, Any]:
@@ -96,6 +102,16 @@ def _invocation(run: Run) -> str:
     if not run.trigger.workflow_run_id:
         return run.id
     return f"{run.trigger.url or run.trigger.workflow_run_id}/attempts/{run.trigger.attempt or 1}"
+
+
+def _record(run: Run) -> dict[str, Any]:
+    """The run document as a release ships it: it holds all else that was recorded."""
+    return {
+        "name": "run.json",
+        "mediaType": "application/json",
+        "digest": {"sha256": hashlib.sha256(dump(run)).hexdigest()},
+        "annotations": _environment(run),
+    }
 
 
 def _environment(run: Run) -> dict[str, Any]:
