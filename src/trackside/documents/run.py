@@ -66,7 +66,10 @@ class StageRun(Part, frozen=True, kw_only=True):
 
 
 class Environment(Part, frozen=True, kw_only=True):
-    """Software. `packages_digest` is over the sorted `name==version` lines of what was installed."""
+    """Software. `packages_digest` is over `installed`, the sorted `name==version` lines of what was there.
+
+    `variables` are those that stages saw and that change what arithmetic, threads or sorting do.
+    """
 
     python: str
     os: str
@@ -78,6 +81,8 @@ class Environment(Part, frozen=True, kw_only=True):
     packages_digest: str = ""
     packages: int = 0
     tools: dict[str, str] = {}
+    installed: list[str] = []
+    variables: dict[str, str] = {}
 
 
 class Gpu(Part, frozen=True, kw_only=True):

@@ -22,6 +22,12 @@ found = sorted({f"{(d.metadata['Name'] or '?').lower().replace('_', '-')}=={d.ve
 print(json.dumps({"python": platform.python_version(), "packages": found, "where": sys.prefix}))
 """
 _CUDNN = "nvidia-cudnn-cu"
+VARIABLES = (
+    "CUBLAS_WORKSPACE_CONFIG", "CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "LANG", "LC_ALL", "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS", "NVIDIA_TF32_OVERRIDE", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTHONHASHSEED",
+    "TF_DETERMINISTIC_OPS", "TZ",
+)  # fmt: skip
+"""What is recorded of the stages' variables: settings of threads, devices, rounding and order. None is secret."""
 
 
 def stage_python(env: Mapping[str, str]) -> str:
@@ -64,6 +70,8 @@ def environment(
         packages_digest="sha256:" + hashlib.sha256("\n".join(packages).encode()).hexdigest() if packages else "",
         packages=len(packages),
         tools={"trackside": trackside.__version__, "dvc": _installed("dvc"), "git": _git(processes), **tools},
+        installed=packages,
+        variables={name: env[name][:200] for name in VARIABLES if env.get(name)},
     )
     return made, cudnn
 

@@ -40,6 +40,8 @@ class TrainJob:
     champion: bool = False
     """Judge the baseline's model on this run's data too."""
     confidence: float = 0.95
+    install: bool = True
+    """Make the stages' environment from `train.requirements`; False: they use the Python on PATH."""
     timeout_seconds: float | None = None
     remote_env: Mapping[str, str] = field(default_factory=dict)
     """Credentials of the data remote: only the pull and push phases hand them to DVC."""

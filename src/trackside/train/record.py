@@ -204,15 +204,26 @@ def fitting(run: Run, limit: int = MAX_BYTES) -> Run:
                 "params": dict(list(one.params.items())[:500]),
                 "stages": one.stages[:200],
                 "log_tail": one.log_tail[-4000:],
+                "installed": msgspec.structs.replace(one.environment, installed=[]),
             }[part]
-            name = "restore" if part == "lock" else part
+            name = {"lock": "restore", "installed": "environment"}.get(part, part)
             note = f"\ntrackside: {part} shortened: the run document was above {limit:,} bytes"
             fields = {name: empty} if name == "log_tail" else {name: empty, "log_tail": one.log_tail + note}
             return msgspec.structs.replace(one, **fields)
 
         return cut
 
-    for part in ("restore", "log_tail", "lock", "metrics", "artifacts", "dependencies", "params", "stages"):
+    for part in (
+        "restore",
+        "log_tail",
+        "lock",
+        "metrics",
+        "installed",
+        "artifacts",
+        "dependencies",
+        "params",
+        "stages",
+    ):
         if len(dump(run)) <= limit:
             return run
         run = without(part)(run)

@@ -162,7 +162,7 @@ class _Reproduce:
         """Make the stages' environment where the policy names requirements, and describe what they run with."""
         job, processes = self.job, self.ports.processes
         env = dict(confined.env)
-        if job.train.requirements and self.isolated:
+        if job.train.requirements and self.isolated and job.install:
             python, _ = probe(env, processes, job.workspace)
             name = venv.key(self.inputs.dependencies, python)
             bin_ = venv.make(
