@@ -11,7 +11,7 @@ compile() { # output, further arguments
 }
 
 compile core pyproject.toml "$@"
-for set_name in plan train drift image sandbox; do
+for set_name in plan train drift image verify sandbox; do
   compile "$set_name" --extra "$set_name" pyproject.toml "$@"
 done
 # What DVC needs for a kind of remote, beside the sets train and drift: of the same versions, without what both hold.
@@ -20,4 +20,4 @@ for remote in s3 gs azure ssh; do
   compile "remote-$remote" --extra "$remote" pyproject.toml -c requirements/train.txt -c requirements/drift.txt \
     "${held[@]}" "$@"
 done
-compile dev --extra train --extra drift --extra image --extra sandbox pyproject.toml requirements/dev.in "$@"
+compile dev --extra train --extra drift --extra image --extra verify --extra sandbox pyproject.toml requirements/dev.in "$@"
