@@ -124,12 +124,8 @@ class Registrar:
 
     def _tag(self, release: Release) -> bool:
         """Tag the commit; where the name is used up elsewhere, our claim is taken back."""
-        text = message(
-            f"{release.model} {release.version}",
-            {"Run-Id": release.run, "Statement-Sha256": release.statement_digest.removeprefix("sha256:")},
-        )
         try:
-            self._apply(CreateTag(name=release.tag, commit=release.commit, message=text))
+            self._apply(CreateTag(name=release.tag, commit=release.commit, message=tag_message(release)))
         except ForgeError as error:
             if error.reason_code != "tag_taken" or release.state != "claimed":
                 raise
@@ -141,14 +137,12 @@ class Registrar:
         return True
 
     def _publish(self, release: Release, known: Known) -> Release:
-        title = f"{release.model} {release.version}"
-        body = f"{title} is being released: its files are on their way.\n"
         drafted = self._apply(
             DraftRelease(
                 tag=release.tag,
                 commit=release.commit,
-                title=title,
-                body=body,
+                title=title_of(release.model, release.version),
+                body=waiting(release.model, release.version),
                 release_id=release.release_id,
             )
         )
@@ -186,6 +180,22 @@ class Registrar:
 def statement_of(run: Run, server: str) -> bytes:
     """The in-toto statement as the release ships it: stable bytes."""
     return msgspec.json.format(msgspec.json.encode(statement(run, server=server), order="sorted"), indent=2) + b"\n"
+
+
+def title_of(model: str, version: str) -> str:
+    """Title of a release, and first line of its tag's message."""
+    return f"{model} {version}"
+
+
+def tag_message(release: Release) -> str:
+    """The message of a version's tag: whoever makes the tag again makes the same."""
+    said = {"Run-Id": release.run, "Statement-Sha256": release.statement_digest.removeprefix("sha256:")}
+    return message(title_of(release.model, release.version), said)
+
+
+def waiting(model: str, version: str) -> str:
+    """Notes of a draft whose files are not all there: by them a draft is known as one of ours."""
+    return f"{title_of(model, version)} is being released: its files are on their way.\n"
 
 
 def previous(release: Release, records: Iterable[Release]) -> Release | None:
