@@ -38,6 +38,8 @@ def sandbox(server: Sandbox) -> Iterator[Sandbox]:
     """The session's server; the test fails when an exchange violated GitHub's description."""
     server.violations.clear()
     server.faults.clear()
+    server.blobs.troubles.clear()
+    server.blobs.given.clear()
     server.calls.clear()
     yield server
     assert not server.violations, server.violations

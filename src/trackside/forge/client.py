@@ -49,9 +49,15 @@ class Upload:
 
 @dataclass(frozen=True, kw_only=True)
 class Download:
-    """In place of a body: the answer's bytes go to a file, and its text is empty."""
+    """In place of a body: the answer's bytes go to a file, and its text is empty.
+
+    With `resume`, bytes that the file holds already are not asked for again. `told` hears of the bytes that the file
+    holds, as it grows.
+    """
 
     path: Path
+    resume: bool = False
+    told: Callable[[int], None] | None = None
 
 
 Send = Callable[[str, str, Mapping[str, Any], Any], Answer]

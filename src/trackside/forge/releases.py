@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trackside.errors import Conflict, DataError, ForgeError
+from trackside.errors import Conflict, DataError, ForgeError, TimedOut
 from trackside.forge.client import Client, Download, Unsure, Upload, segment, segments
 from trackside.forge.model import FoundAsset, FoundRelease, Pull, TagObject, TagRef
 from trackside.forge.operations import (
@@ -69,9 +70,22 @@ class ReleaseReads:
     def assets(self, release_id: int) -> tuple[FoundAsset, ...]:
         return assets_of(self.client, release_id)
 
-    def download(self, asset_id: int, to: Path, *, digest: str) -> None:
-        """An asset's bytes to a file. Raises DataError where they are not those of `digest` (`sha256:<64 hex>`)."""
-        download(self.client, asset_id, to)
+    def download(
+        self,
+        asset_id: int,
+        to: Path,
+        *,
+        digest: str,
+        resume: bool = False,
+        told: Callable[[int], None] | None = None,
+    ) -> None:
+        """An asset's bytes to a file. Raises DataError where they are not those of `digest` (`sha256:<64 hex>`).
+
+        Args:
+            resume: bytes that the file holds already are its beginning, and only the rest is fetched.
+            told: hears of the bytes that the file holds, as it grows.
+        """
+        download(self.client, asset_id, to, resume=resume, told=told)
         found = sha256_of(to)
         if found != digest:
             to.unlink()
@@ -128,8 +142,19 @@ def assets_of(client: Client, release_id: int) -> tuple[FoundAsset, ...]:
     return tuple(asset_of(one) for one in client.pages(f"/releases/{release_id}/assets"))
 
 
-def download(client: Client, asset_id: int, to: Path) -> None:
-    client.request("GET", f"{client.base}/releases/assets/{asset_id}", body=Download(path=to))
+def download(
+    client: Client, asset_id: int, to: Path, *, resume: bool = False, told: Callable[[int], None] | None = None
+) -> None:
+    """Attempts count anew whenever one brought something: a large file comes over a bad line too."""
+    path = f"{client.base}/releases/assets/{asset_id}"
+    while True:
+        before = to.stat().st_size if to.exists() else 0
+        try:
+            client.request("GET", path, body=Download(path=to, resume=resume, told=told))
+            return
+        except TimedOut:
+            if not resume or not to.exists() or to.stat().st_size <= before:
+                raise
 
 
 def write_release(client: Client, operation: CreateTag | DraftRelease | FillRelease | PublishRelease) -> Applied:

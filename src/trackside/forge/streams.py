@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from trackside import __version__
 from trackside.forge.client import Answer, Download, NoAnswer, Upload
@@ -77,14 +78,46 @@ def _download(
     headers: Mapping[str, str],
     timeout: int,
 ) -> Answer:
-    wanted = {**headers, "Accept": "application/octet-stream"}
+    # Unpacked bytes have other places than those that a range counts.
+    wanted = {**headers, "Accept": "application/octet-stream", "Accept-Encoding": "identity"}
+    held = body.path.stat().st_size if body.resume and body.path.exists() else 0
+    if held:
+        wanted["Range"] = f"bytes={held}-"
     with session.request(method, url, params=dict(query), headers=wanted, timeout=timeout, stream=True) as answer:
+        if answer.status_code == 416:  # the file has all there is, or too much: whoever asked knows the digest
+            if answer.headers.get("Content-Range") != f"bytes */{held}":
+                body.path.write_bytes(b"")
+                raise NoAnswer(f"the server has other bytes than the {held:,} that are here")
+            return Answer(status=200, headers={}, text="")
         if answer.status_code >= 400:
             return _answer(answer, answer.text)
-        with body.path.open("wb") as file:
-            for piece in answer.iter_content(CHUNK):
+        follows = answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {held}-")
+        if answer.status_code == 206 and not follows:
+            raise NoAnswer("the server sent another part of the file than was asked for")
+        with body.path.open("ab" if follows else "wb") as file:
+            for piece in _pieces(answer):
                 file.write(piece)
+                if body.told is not None:
+                    body.told(file.tell())
         return _answer(answer, "")
+
+
+def _pieces(answer: requests.Response) -> Iterator[bytes]:
+    """The body as it arrives: of a line that breaks, all that came is kept.
+
+    Raises:
+        NoAnswer: it broke, or ended before its time.
+    """
+    said = answer.headers.get("Content-Length", "")
+    expected, came = int(said) if said.isdecimal() else 0, 0
+    try:
+        while piece := answer.raw.read1(CHUNK):
+            came += len(piece)
+            yield piece
+    except HTTPError as error:
+        raise NoAnswer(f"{type(error).__name__}: {error}"[:300]) from error
+    if came < expected:
+        raise NoAnswer(f"the line broke after {came:,} of {expected:,} bytes")
 
 
 def _answer(answer: requests.Response, text: str) -> Answer:

@@ -16,13 +16,14 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute
 from starlette.routing import Route as HttpRoute
 
 from trackside.errors import ConfigError
 from trackside.sandbox import smart_http
 from trackside.sandbox.access import actor_of, permit
+from trackside.sandbox.blobs import Blobs
 from trackside.sandbox.bus import Bus
 from trackside.sandbox.core import API, UPLOADS
 from trackside.sandbox.exchange import Desk, Logged, Sent
@@ -31,6 +32,7 @@ from trackside.sandbox.hub import Hub
 from trackside.sandbox.limits import Limits, Meter
 from trackside.sandbox.problem import Problem, not_found
 from trackside.sandbox.rest import (
+    attestations,
     checks,
     git_data,
     history,
@@ -47,7 +49,7 @@ from trackside.sandbox.seed import Seed
 from trackside.sandbox.state import State
 from trackside.system.clock import Clock, SystemClock
 
-HANDLERS = (checks, git_data, history, issues, pulls, releases, repos, settings, talk, workflow_runs)
+HANDLERS = (attestations, checks, git_data, history, issues, pulls, releases, repos, settings, talk, workflow_runs)
 """Imported for the routes they add."""
 
 _SLASHES = frozenset({"ref", "path", "branch", "basehead", "tag", "name"})
@@ -78,6 +80,7 @@ class Sandbox:
         limits: Limits | None = None,
     ) -> None:
         self.state, self.bus, self.faults = State(root), Bus(), Faults()
+        self.blobs = Blobs(self.state.root / "blobs")
         clock = clock or SystemClock()
         self.hub = Hub(self.state, self.bus, env or {"PATH": os.defpath}, clock)
         self.meter = Meter(limits or Limits(), clock)
@@ -232,12 +235,10 @@ class Sandbox:
         return await run_in_threadpool(work)
 
     async def _blob(self, request: Request) -> Response:
-        """Bytes by digest: knowing the digest is the permission, as with GitHub's signed addresses."""
-        digest = request.path_params["name"].partition(".")[0]
-        path = self.state.root / "blobs" / digest
-        if not re.fullmatch(r"[0-9a-f]{64}", digest) or not path.is_file():
-            return JSONResponse(not_found().body(), status_code=404)
-        return FileResponse(path, media_type="application/octet-stream")
+        answer = self.blobs.answer(request)
+        self.desk.violations += self.blobs.wrong
+        self.blobs.wrong.clear()
+        return answer
 
     async def _asset(self, request: Request) -> Response:
         """A published release's asset by tag and name, for browsers and plain downloads."""
