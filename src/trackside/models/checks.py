@@ -1,0 +1,333 @@
+"""What is wrong with versions: records, tags and releases held against each other; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from trackside.documents.release import Release
+from trackside.forge.model import FoundRelease
+from trackside.models.finding import (
+    DropDraft,
+    DropRemnant,
+    Facts,
+    Finding,
+    Republish,
+    Rerun,
+    Restore,
+    Retag,
+    Rewrite,
+)
+from trackside.registry.release import tag_message, title_of, waiting
+from trackside.registry.state import Event, RegistryState
+from trackside.registry.tags import message, read, version_tag
+from trackside.registry.versions import Version
+
+UNDER_WAY = timedelta(minutes=90)
+"""So long a release that was begun is left alone: its job, which may take 60 minutes, may be running still."""
+
+RUN, STATEMENT = "run.json", "provenance.intoto.json"
+
+
+# Records, tags and releases of each version
+
+
+def damaged(facts: Facts) -> Iterator[Finding]:
+    out = {one.tag: one for one in facts.releases or () if not one.draft}
+    for path, why in sorted(facts.damaged.items()):
+        model, _, name = path.removeprefix("releases/").removesuffix(".json").partition("/")
+        found = out.get(version_tag(model, name))
+        yield Finding(
+            code="record_damaged",
+            subject=path,
+            what=f"{path} of the data branch cannot be read",
+            why=why,
+            remedy=f"take it back from the branch's history: git log trackside-data -- {path}",
+            repair=_restore(facts, model, name, found) if found else None,
+        )
+
+
+def _restore(facts: Facts, model: str, version: str, found: FoundRelease) -> Restore | None:
+    """Only a release that carries its run can tell what it is."""
+    there = {one.name for one in found.assets if one.uploaded}
+    event = named(facts.state, version_tag(model, version))
+    return Restore(model=model, version=version, release=found, event=event) if {RUN, STATEMENT} <= there else None
+
+
+def named(state: RegistryState, name: str) -> Event | None:
+    tag = read(name)
+    return next((one for one in state.events_of(tag.model) if one.name == name), None) if tag else None
+
+
+def versions(facts: Facts) -> Iterator[Finding]:
+    """Tag by tag of versions, as records, tags or releases name them."""
+    records = {one.tag: one for one in facts.records}
+    managed = {one.model for one in facts.records}
+    unread = {version_tag(*path.removeprefix("releases/").removesuffix(".json").split("/")) for path in facts.damaged}
+    out = {one.tag: one for one in facts.releases or () if not one.draft and _version(one.tag)}
+    tags = {
+        version_tag(one.tag.model, one.tag.version): one
+        for one in facts.state.events
+        if one.tag.action == "register" and one.tag.version is not None
+    }
+    for name in sorted({*records, *tags, *out} - unread, key=lambda name: (name.partition("@")[0], _version(name))):
+        version = _version(name)
+        model = name.partition("@")[0]
+        if version is None or version in facts.state.deregistered(model):
+            continue  # out of use: nothing of it is made again
+        record = records.get(name)
+        if record is None:
+            yield from _unrecorded(facts, model, version, tags.get(name), out.get(name), managed=model in managed)
+        elif record.state != "published":
+            yield from _begun(facts, record)
+        else:
+            yield from _tag(record, tags.get(name))
+            if facts.releases is not None:
+                yield from _release(facts, record, out.get(name))
+
+
+def _version(name: str) -> Version | None:
+    tag = read(name)
+    return tag.version if tag is not None and tag.action == "register" else None
+
+
+def _unrecorded(
+    facts: Facts, model: str, version: Version, event: Event | None, found: FoundRelease | None, *, managed: bool
+) -> Iterator[Finding]:
+    name = version_tag(model, version)
+    if found is not None:
+        repair = _restore(facts, model, str(version), found)
+        yield Finding(
+            code="record_missing",
+            subject=name,
+            what=f"{name} is released, and the data branch has no record of it",
+            why="" if repair else f"the release does not carry {RUN} and {STATEMENT}: it was made by hand",
+            remedy="trackside models doctor --fix" if repair else "let the register job make the releases",
+            level="problem" if repair or managed else "note",
+            repair=repair,
+        )
+    elif event is not None and (facts.releases is not None or managed):
+        run = event.trailers.get("Run-Id", "")
+        known = bool(run) and (model, run) in facts.runs
+        yield Finding(
+            code="tag_unknown",
+            subject=name,
+            what=f"the tag {name} is there, without release and record",
+            why=f"it names the run {run[:64]}" if run else "it was made by hand or by another tool",
+            remedy=f"/deprecate {name} takes it out of use" + ("; a re-run of release.yml makes the next" * known),
+            level="problem" if managed else "note",
+        )
+
+
+def _begun(facts: Facts, record: Release) -> Iterator[Finding]:
+    young = facts.now - at(record.created_at) < UNDER_WAY
+    yield Finding(
+        code="claim_unfinished",
+        subject=record.tag,
+        what=f"{record.tag} was begun{f' at {record.created_at}' if record.created_at else ''} and is not out yet",
+        why="its job may be running" if young else f"its job ended before the release was whole ({record.state})",
+        remedy="wait for it" if young else _rerun(record),
+        level="note" if young else "problem",
+        repair=None if young else _again(facts, Rerun(record=record)),
+    )
+
+
+def _again(facts: Facts, repair: Rerun) -> Rerun | None:
+    """A release can be carried on only while its run is on record."""
+    return repair if (repair.record.model, repair.record.run) in facts.runs else None
+
+
+def _rerun(record: Release) -> str:
+    return f"gh workflow run release.yml -f task=register -f model={record.model} -f commit={record.commit}"
+
+
+def at(text: str) -> datetime:
+    """An RFC 3339 time; what is none is long past."""
+    try:
+        made = datetime.fromisoformat(text)
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+    return made if made.tzinfo is not None else made.replace(tzinfo=UTC)
+
+
+def _tag(record: Release, event: Event | None) -> Iterator[Finding]:
+    words = tag_message(record)
+    said = event.trailers.get("Run-Id", "")[:64] or "none" if event else ""
+    if event is None:
+        yield Finding(
+            code="tag_missing",
+            subject=record.tag,
+            what=f"{record.tag} is recorded at {record.commit[:12]}, and its tag is gone",
+            why="somebody deleted it at the server",
+            remedy=f"trackside models doctor --fix; to take the version out of use: /deprecate {record.tag}",
+            repair=Retag(name=record.tag, commit=record.commit, message=words),
+        )
+        return
+    again = Retag(name=event.name, commit=record.commit, message=words, before=event.object)
+    if event.commit != record.commit:
+        yield Finding(
+            code="tag_moved",
+            subject=record.tag,
+            what=f"{record.tag} is at {event.commit[:40]}, and was released from {record.commit[:40]}",
+            why="tags of versions never move: somebody moved it by force",
+            remedy="find out who and why; trackside models doctor --fix --force puts it back",
+            repair=again,
+            force=True,
+        )
+    elif not event.annotated:
+        yield lightweight(event, again)
+    elif (event.trailers.get("Run-Id"), event.trailers.get("Statement-Sha256", "")) != (
+        record.run,
+        record.statement_digest.removeprefix("sha256:"),
+    ):
+        yield Finding(
+            code="tag_rewritten",
+            subject=record.tag,
+            what=f"{record.tag} names the run {said}, its record {record.run}",
+            why="the tag was made anew with other words, or the record was changed",
+            remedy="trackside models verify; then trackside models doctor --fix --force writes the tag as recorded",
+            repair=again,
+            force=True,
+        )
+
+
+def _release(facts: Facts, record: Release, out: FoundRelease | None) -> Iterator[Finding]:
+    releases = facts.releases or ()
+    mine = next((one for one in releases if one.id == record.release_id and one.tag == record.tag), None)
+    found = mine or out
+    again = _again(facts, Rerun(record=record, reopen=True, release_id=found.id if found else 0))
+    if found is None:
+        if not facts.drafts:
+            return  # it may be a draft that this token does not see; `_drafts` says so
+        yield Finding(
+            code="release_missing",
+            subject=record.tag,
+            what=f"{record.tag} is recorded as published, and its release is gone",
+            why="somebody deleted it",
+            remedy=f"trackside models doctor --fix, or /deprecate {record.tag} where that was meant",
+            repair=again,
+        )
+        return
+    broken = list(_assets(record, found, again))
+    yield from broken
+    if mine is None and not broken:
+        after = _replaced(record, found)
+        yield Finding(
+            code="release_renumbered",
+            subject=record.tag,
+            what=f"the release of {record.tag} is {found.id}, recorded is {record.release_id}",
+            why="it was deleted and made again, with the same files",
+            remedy="trackside models doctor --fix",
+            repair=Rewrite(before=record, after=after, why=f"Release {record.tag} has the id {found.id}"),
+        )
+    if mine is not None and mine.draft and not broken:
+        yield Finding(
+            code="release_unpublished",
+            subject=record.tag,
+            what=f"the release of {record.tag} is a draft again",
+            why="GitHub makes a draft of a release whose tag is deleted",
+            remedy=f"trackside models doctor --fix, or /deprecate {record.tag} where that was meant",
+            repair=Republish(release=mine),
+        )
+    known = {one.name for one in record.assets}
+    for asset in found.assets:
+        if not asset.uploaded and asset.name not in known:
+            yield Finding(
+                code="asset_starter",
+                subject=record.tag,
+                what=f"{record.tag} has a remnant of an interrupted upload: {asset.name[:100]!r}",
+                remedy="trackside models doctor --fix deletes it",
+                repair=DropRemnant(tag=record.tag, release_id=found.id, asset=asset),
+            )
+
+
+def _replaced(record: Release, found: FoundRelease) -> Release:
+    return msgspec.structs.replace(record, release_id=found.id, url=found.url)
+
+
+def _assets(record: Release, found: FoundRelease, again: Rerun | None) -> Iterator[Finding]:
+    there = {one.name: one for one in found.assets}
+    for asset in record.assets:
+        one = there.get(asset.name)
+        if one is None or not one.uploaded:
+            what, code = ("is missing" if one is None else "was never wholly uploaded"), "asset_missing"
+        elif one.size != asset.size or (one.digest and one.digest != asset.digest):
+            what, code = f"is {one.digest or f'{one.size:,} bytes'}, recorded is {asset.digest}", "asset_wrong"
+        else:
+            continue
+        yield Finding(
+            code=code,
+            subject=record.tag,
+            what=f"{record.tag}: {asset.name} {what}",
+            why="somebody changed the release's files after it was published",
+            remedy=f"do not use the file; {_rerun(record)}",
+            repair=again,
+        )
+
+
+# Drafts
+
+
+def drafts(facts: Facts) -> Iterator[Finding]:
+    if facts.releases is None:
+        return
+    if not facts.drafts:
+        yield Finding(
+            code="draft_left",
+            subject="drafts",
+            what="drafts were not looked at: this token does not see them",
+            remedy="use a token that may write to the repository",
+            level="note",
+        )
+    ids = {one.id for one in facts.releases}
+    records = {one.tag: one for one in facts.records}
+    for draft in facts.releases:
+        version = _version(draft.tag)
+        if not draft.draft or version is None:
+            continue
+        model = draft.tag.partition("@")[0]
+        record = records.get(draft.tag)
+        if record is not None and _claims(record, draft, ids):
+            continue
+        if f"releases/{model}/{version}.json" in facts.damaged:
+            continue  # nobody knows whose it is until the record can be read again
+        ours = draft.title == title_of(model, str(version)) and draft.body.startswith(
+            waiting(model, str(version)).rstrip()
+        )
+        yield Finding(
+            code="draft_left",
+            subject=draft.tag,
+            what=f"the draft {draft.id} of {draft.tag} was left behind: no record names it",
+            why="a job was stopped, or another one was faster" if ours else "it was made or edited by hand",
+            remedy="trackside models doctor --fix deletes it" if ours else "publish or delete it on the releases page",
+            level="problem" if ours else "note",
+            repair=DropDraft(release=draft) if ours else None,
+        )
+
+
+def _claims(record: Release, draft: FoundRelease, ids: set[int]) -> bool:
+    """Whether a record means this draft: by its id, or, while the id it names leads nowhere, by its tag."""
+    if record.release_id == draft.id:
+        return True
+    return record.state != "published" and record.release_id not in ids
+
+
+def annotated(state: RegistryState, event: Event) -> Retag:
+    """What a lightweight tag says, as an annotated one: nothing is made up about who or why."""
+    tag, version = event.tag, state.version_of(event)
+    title = title_of(tag.model, str(tag.version)) if tag.version else f"{tag.action} {tag.stage} of {tag.model}".strip()
+    said = {"Version": str(version) if version else "", "Annotated": "later, by trackside models doctor"}
+    return Retag(name=event.name, commit=event.commit, message=message(title, said), before=event.object)
+
+
+def lightweight(event: Event, repair: Retag) -> Finding:
+    return Finding(
+        code="lightweight",
+        subject=event.name,
+        what=f"{event.name} is a lightweight tag",
+        why="it says neither who made it nor why, and GTO does not see it",
+        remedy="trackside models doctor --fix makes it an annotated one at the same commit",
+        repair=repair,
+    )

@@ -1,0 +1,115 @@
+"""What is wrong with a registry: pure, from its tags, its records, the releases, and the clone one stands in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trackside.models.checks import annotated, at, damaged, drafts, lightweight, named, versions
+from trackside.models.finding import Facts, Fetch, Finding, Level, TakeTag
+from trackside.registry.state import RegistryState
+
+
+def findings(facts: Facts) -> tuple[Finding, ...]:
+    """All that is wrong, the clone first, then model by model: the same for the same facts."""
+    made = [*_clone(facts), *damaged(facts), *versions(facts), *drafts(facts), *_stages(facts)]
+    return tuple({repr(one): one for one in made}.values())
+
+
+# The clone
+
+
+def _clone(facts: Facts) -> Iterator[Finding]:
+    clone = facts.clone
+    if clone is None:
+        return
+    server = {one.name: one.object for one in facts.state.events}
+    if clone.shallow:
+        yield Finding(
+            code="clone_shallow",
+            subject="clone",
+            what="this clone holds only a part of the history",
+            remedy="git fetch --tags --unshallow origin",
+            repair=Fetch(unshallow=True),
+        )
+    lacks = sorted(set(server) - set(clone.tags))
+    if lacks:
+        yield Finding(
+            code="clone_tagless",
+            subject="clone",
+            what=f"this clone lacks {len(lacks)} of the {len(server)} tags of the registry, such as {lacks[0]}",
+            why="tags were not fetched, as with --no-tags or a depth, or are newer than the last fetch",
+            remedy="git fetch --tags origin",
+            repair=Fetch(),
+        )
+    elif clone.server_data and clone.data != clone.server_data:
+        yield Finding(
+            code="clone_behind",
+            subject="clone",
+            what="this clone's copy of the data branch is not the server's",
+            remedy="git fetch origin",
+            repair=Fetch(),
+        )
+    for name, ours in sorted(clone.tags.items()):
+        theirs = server.get(name, "")
+        if theirs and theirs != ours:
+            yield Finding(
+                code="tag_differs_here",
+                subject=name,
+                what=f"{name} is {ours[:12]} in this clone and {theirs[:12]} at the server",
+                why="it was moved or made again; git never replaces a tag that a clone has",
+                remedy=f"git fetch --force origin refs/tags/{name}:refs/tags/{name}",
+                repair=TakeTag(name=name, ours=ours, theirs=theirs),
+            )
+        elif not theirs:
+            yield Finding(
+                code="tag_only_here",
+                subject=name,
+                what=f"{name} is in this clone alone",
+                why="it was never pushed, lost a race, or was deleted at the server",
+                remedy=f"git push origin refs/tags/{name}, or git tag --delete {name}",
+            )
+
+
+# Stages
+
+
+def _stages(facts: Facts) -> Iterator[Finding]:
+    state = facts.state
+    records = {one.tag for one in facts.records if one.state == "published"}
+    for model in state.models():
+        for one in state.problems(model):
+            event = named(state, one.tag)
+            if one.code == "lightweight" and event is not None:
+                if event.name not in records:
+                    yield lightweight(event, annotated(state, event))
+                continue
+            past = bool(one.stage) and not one.ambiguous and one.tag not in _newest(state, model, one.stage)
+            level: Level = "note" if past else "problem"
+            yield Finding(code=one.code, subject=one.tag, what=one.message, remedy=one.remedy, level=level)
+        for stage in state.stages(model):
+            yield from _clock(state, model, stage)
+
+
+def _newest(state: RegistryState, model: str, stage: str) -> tuple[str, ...]:
+    """The tags that tell who holds the stage; what is wrong with older ones is history."""
+    now = state.holder_event(model, stage)
+    return (state.history(model, stage)[0].name, *([now.name] if now else []))
+
+
+def _clock(state: RegistryState, model: str, stage: str) -> Iterator[Finding]:
+    dated = [one for one in state.history(model, stage) if one.annotated and one.date]
+    if len(dated) < 2:
+        return
+    last = max(dated, key=lambda one: at(one.date))
+    top = dated[0]
+    others = [one for one in dated if at(one.date) == at(last.date)]
+    if all(state.version_of(one) == state.version_of(top) for one in others):
+        return
+    yield Finding(
+        code="clock_disorder",
+        subject=top.name,
+        what=f"by its date {last.name} is the newest of {stage}, by its number {top.name}, which counts",
+        why="a clock was wrong, or two tags were made within one second",
+        remedy="nothing for Trackside, which counts; GTO, which goes by dates, may name another version",
+        level="note",
+    )
