@@ -24,8 +24,8 @@ ACTIONS = {
     "report": "Publishes a run: record on the data branch, check run, comment, job summary.",
     "command": "Follows a comment command: reads it as data, asks for its author's role, dispatches a workflow of the "
     "default branch. Checks out nothing. See [commands](commands.md).",
-    "promote": "Gives a stage to a version, or back to the one before, as a dispatch of `release.yml` asks. See "
-    "[commands](commands.md).",
+    "promote": "Gives a stage to a version or back to the one before, or takes a version out of use, as a dispatch of "
+    "`release.yml` asks. See [promotion](promotion.md).",
     "drift": "Compares production data with the version in use: verdict and history on the data branch, reports, an "
     "issue or check. Executes nothing of the repository. See [drift](drift.md).",
     "register": "Releases the models that a commit of the default branch changed, from the runs that trained them; "

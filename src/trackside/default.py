@@ -18,6 +18,7 @@ TASKS: Mapping[str, str] = {
     "register": "register",
     "promote": "promote",
     "rollback": "promote",
+    "deprecate": "promote",
     "check": "drift",
     "retrain": "retrain",
 }

@@ -143,6 +143,7 @@ def line_of(place: Place, name: str) -> str:
         "train": f"/train delay sha={place.head()}",
         "promote": "/promote delay staging",
         "rollback": "/rollback delay prod",
+        "deprecate": "/deprecate delay@v1.0.0 it's wrong",
         "release": "/release minor",
         "drift": "/drift snooze 30d",
     }.get(name, f"/{name}")
@@ -177,7 +178,7 @@ def test_every_role_with_every_command(place: Place) -> None:
                 assert f"needs the role {row(name).permission}; {login} has {role}" in place.replies()[-1]
             ran += 1
     print(f"{ran} of role and command, {followed} followed")
-    assert (ran, followed) == (7 * len(NAMES), 2 * 9 + 9 + 6 + 2 + 1)
+    assert (ran, followed) == (7 * len(NAMES), 2 * 10 + 10 + 6 + 2 + 1)
 
 
 def test_the_policys_own_roles_count_and_only_the_default_branchs(place: Place) -> None:
@@ -222,6 +223,7 @@ def test_what_each_command_starts(place: Place) -> None:
         ("report", "pull-request.yml", {"pull-request": number}),
         ("promote", "release.yml", {"task": "promote", "model": "delay", "stage": "staging"}),
         ("rollback", "release.yml", {"task": "rollback", "model": "delay", "stage": "prod"}),
+        ("deprecate", "release.yml", {"task": "deprecate", "model": "delay", "version": "1.0.0"}),
         ("retrain", "drift.yml", {"task": "retrain", "model": "delay"}),
     ):
         place.hub.set_role(place.repo, "ada", "maintain")

@@ -37,6 +37,7 @@ CHOICES: list[tuple[str, dict[str, Any], str | None, str]] = [
     ("workflow_dispatch", {"inputs": {"task": "register"}}, "register", ""),
     ("workflow_dispatch", {"inputs": {"task": "promote", "model": "m"}}, "promote", ""),
     ("workflow_dispatch", {"inputs": {"task": "rollback", "model": "m"}}, "promote", ""),
+    ("workflow_dispatch", {"inputs": {"task": "deprecate", "model": "m"}}, "promote", ""),
     ("workflow_dispatch", {"inputs": {"task": "check", "model": "m"}}, "drift", ""),
     ("workflow_dispatch", {"inputs": {"task": "retrain", "model": "m"}}, "retrain", ""),
     ("workflow_dispatch", {"inputs": {"pull-request": "3", "comment": "7"}}, "plan", ""),
@@ -59,7 +60,7 @@ def test_the_stage_of_an_event() -> None:
         else:
             assert choose(event, payload) == stage, (event, payload)
     print(f"{len(CHOICES)} events")
-    assert len(CHOICES) == 20
+    assert len(CHOICES) == 21
 
 
 def every_event() -> set[str]:

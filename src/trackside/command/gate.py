@@ -138,7 +138,7 @@ def _release(facts: GateFacts) -> Decided:
 def _stage(facts: GateFacts) -> Decided:
     said = facts.command
     inputs = {"task": said.name, "model": said.model, "version": said.version, "stage": said.stage}
-    return _dispatch(facts, facts.workflows.release, f"{said.name} {said.model} {said.stage}", inputs)
+    return _dispatch(facts, facts.workflows.release, f"{said.name} {said.model} {said.stage}".rstrip(), inputs)
 
 
 def _drift(facts: GateFacts) -> Decided:
@@ -181,6 +181,7 @@ _DECIDERS: Mapping[str, Callable[[GateFacts], Decided]] = {
     "release": _release,
     "promote": _stage,
     "rollback": _stage,
+    "deprecate": _stage,
     "drift": _drift,
     "retrain": _retrain,
     "help": _help,

@@ -31,7 +31,8 @@ _SPAN = re.compile(r"([1-9][0-9]{0,3})([dh])")
 class Command:
     """What was asked. Fields that a command does not have stay empty.
 
-    `model` is empty for all models, `version` for the latest; `seconds` is how long drift is snoozed, 0 to end it.
+    `model` is empty for all models, `version` for the latest; `seconds` is how long drift is snoozed, 0 to end it;
+    `reason` is free text.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Command:
     action: str = ""
     seconds: int = 0
     sha: str = ""
+    reason: str = ""
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -118,6 +120,8 @@ class _Arguments:
             raise _Wrong(f"The command is longer than {MAX_LINE} characters.")
         rest = line[len(name) + 1 :]
         self.config = config
+        parts = rest.split(maxsplit=row(name).words) if row(name).words else [rest]
+        rest, self.text = " ".join(parts[: row(name).words or 1]), " ".join(parts[row(name).words or 1 :])
         if re.search(r"[\"']", _QUOTED.sub("", rest)):
             raise _Wrong("A quotation mark is not closed.")
         self.words = [_QUOTED.sub(lambda found: found[0][1:-1], one) for one in _TOKEN.findall(rest)]
@@ -230,13 +234,25 @@ def _stage(given: _Arguments, model: str) -> str:
     return stage
 
 
-def _promote(given: _Arguments) -> Command:
+def _version(given: _Arguments) -> tuple[str, str]:
+    """A model and its version, which is empty where none is named."""
     name, at, wanted = given.take("model").partition("@")
     model = given.model(name)
     version = parse_version(wanted) if at else None
     if at and version is None:
         raise _Wrong(f"{_code(wanted)} is no version; one is written like `{model}@v1.2.0`.", "version_unknown")
-    return Command(name="promote", model=model, version=str(version) if version else "", stage=_stage(given, model))
+    return model, str(version) if version else ""
+
+
+def _promote(given: _Arguments) -> Command:
+    model, version = _version(given)
+    return Command(name="promote", model=model, version=version, stage=_stage(given, model))
+
+
+def _deprecate(given: _Arguments) -> Command:
+    model, version = _version(given)
+    given.end()
+    return Command(name="deprecate", model=model, version=version, reason=given.text.strip())
 
 
 def _rollback(given: _Arguments) -> Command:
@@ -289,6 +305,7 @@ _PARSERS: Mapping[str, Callable[[_Arguments], Command]] = {
     "release": _release,
     "promote": _promote,
     "rollback": _rollback,
+    "deprecate": _deprecate,
     "drift": _drift,
     "retrain": _retrain,
     "help": _plain("help"),

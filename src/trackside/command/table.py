@@ -17,7 +17,8 @@ class Row:
     """One command.
 
     `where` says whether it needs a pull request; `permission` is the least role unless `trackside.yaml` names another;
-    `grammar` explains the arguments; `example` is a line that works.
+    `grammar` explains the arguments; `example` is a line that works. After `words` arguments (0: never) the rest of the
+    line is free text.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Row:
     example: str
     permission: Role
     where: Literal["pull request", "anywhere"]
+    words: int = 0
 
     @property
     def usage(self) -> str:
@@ -78,7 +80,8 @@ COMMANDS: tuple[Row, ...] = (
     Row(
         name="promote",
         arguments="<model[@version]> <stage>",
-        does="Gives a stage to a version, as a tag. Versions of the default branch only, stages in their order.",
+        does="Gives a stage to a version, as a tag, where the version has what the [policy](promotion.md) of the stage "
+        "asks for.",
         grammar="`version`: default: the latest. `stage`: of the model's `promotion`.",
         example="/promote delay@v1.1.0 staging",
         permission="maintain",
@@ -92,6 +95,17 @@ COMMANDS: tuple[Row, ...] = (
         example="/rollback delay prod",
         permission="maintain",
         where="anywhere",
+    ),
+    Row(
+        name="deprecate",
+        arguments="<model[@version]> [reason]",
+        does="Takes a version that holds no stage out of use, or says that a whole model is not to be used any more. "
+        "Deletes nothing.",
+        grammar="`version`: without one, the model as a whole. `reason`: the rest of the line, kept in the tag.",
+        example="/deprecate delay@v1.1.0 trained on data of the wrong year",
+        permission="maintain",
+        where="anywhere",
+        words=1,
     ),
     Row(
         name="drift",
@@ -203,18 +217,11 @@ itself noted counts:
 A comment that was edited is no command any more: write a new one. After {MAX_AGE_HOURS} hours a comment no longer
 starts anything, not by re-running a job either.
 
-## Promotion
+## Stages
 
 A stage is an annotated tag in GTO's grammar, such as `delay#prod#3`, at the commit of the version; its trailers tell
-the version, who asked, and in which comment. A version enters a stage of the model's `promotion` only
-
-- when its release is out, with the commit of its tag (tags that other tools made have none),
-- when its commit is on the default branch, and
-- when it holds, or has held, the stage before.
-
-While one promotion of a model's stage is under way, another one is refused and told who is at it. The lock is the ref
-`refs/trackside/locks/MODEL/STAGE`; its commits tell, as JSON, who held it when and why. One that a killed job left ends
-by itself after 15 minutes.
+the version, who asked, in which comment, and on what evidence. What a version needs for a stage is policy: see
+[promotion](promotion.md).
 
 ## The result
 

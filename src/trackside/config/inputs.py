@@ -49,7 +49,7 @@ INPUTS: tuple[Input, ...] = (
     Input(
         action="command",
         name="release-workflow",
-        description="File name of the workflow that registers, promotes and rolls back.",
+        description="File name of the workflow that registers, promotes, rolls back and deprecates.",
         default="release.yml",
     ),
     Input(
@@ -198,8 +198,8 @@ INPUTS: tuple[Input, ...] = (
 OUTPUTS: tuple[Output, ...] = (
     Output(action="promote", name="decision", description="done, skipped, refused or failed."),
     Output(action="promote", name="reason-code", description="Why; see docs/reason-codes.md."),
-    Output(action="promote", name="version", description="The version that holds the stage."),
-    Output(action="promote", name="tag", description="The stage tag."),
+    Output(action="promote", name="version", description="The version that holds the stage, or was deprecated."),
+    Output(action="promote", name="tag", description="The tag that says so."),
     Output(action="command", name="decision", description="done, skipped, refused or failed."),
     Output(action="command", name="reason-code", description="Why; see docs/reason-codes.md."),
     Output(action="command", name="run-url", description="The workflow run that was started."),

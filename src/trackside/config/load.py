@@ -123,6 +123,8 @@ class _Checker:
             self._check_struct(value, kind, path)
         elif typing.get_origin(kind) is dict and _is_struct(typing.get_args(kind)[1]):
             self._check_named(value, typing.get_args(kind)[1], path, empty_ok=not (meta and meta.min_length))
+        elif typing.get_origin(kind) is list and isinstance(value, list) and _sections(kind):
+            self._check_items(value, typing.get_args(kind)[0], path)
         else:
             self._check_leaf(value, kind if meta is None else typing.Annotated[kind, meta], path)
 
@@ -149,6 +151,14 @@ class _Checker:
         for name, settings in value.items():
             self.check(settings, kind, _join(path, name))
 
+    def _check_items(self, value: list[Any], kind: Any, path: str) -> None:
+        """A list of plain values or sections, each with its own position."""
+        for index, item in enumerate(value):
+            if isinstance(item, dict):
+                self.check(item, kind, f"{path}[{index}]")
+            else:
+                self._check_leaf(item, kind, f"{path}[{index}]")
+
     def _check_leaf(self, value: Any, kind: Any, path: str) -> None:
         try:
             msgspec.convert(value, kind)
@@ -163,6 +173,11 @@ class _Checker:
 
 def _is_struct(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _sections(kind: Any) -> bool:
+    """Whether items of a list type may be sections."""
+    return _is_struct(_unwrap(typing.get_args(kind)[0])[0])
 
 
 def _unwrap(kind: Any) -> tuple[Any, msgspec.Meta | None]:
@@ -194,6 +209,7 @@ def _check_meaning(config: raw.RawConfig, file: str, positions: Positions) -> No
                     "a tolerance needs a direction",
                     remedy="add `direction: max` or `direction: min`",
                 )
+        _check_promotion(checker, model.promotion, f"models.{name}.promotion")
         if model.drift is not None:
             _check_drift(checker, model.drift, f"models.{name}.drift")
     if not labels(config.train.runs_on):
@@ -207,6 +223,22 @@ def _check_meaning(config: raw.RawConfig, file: str, positions: Positions) -> No
                 f"{variable!r} may not be passed to stages: they run a pull request's code",
                 remedy="pass credentials to the pull and push steps of train.yml instead",
             )
+
+
+def _check_promotion(checker: _Checker, promotion: list[str | raw.RawPromotion], where: str) -> None:
+    """Each stage once; a stage comes after stages that are listed before it."""
+    names: list[str] = []
+    for index, one in enumerate(promotion):
+        stage = one if isinstance(one, str) else one.stage
+        if stage in names:
+            raise checker.error(f"{where}[{index}]", f"stage {stage!r} appears twice", remedy="keep one of the two")
+        for after in labels(one.after or []) if isinstance(one, raw.RawPromotion) else ():
+            if after not in names:
+                known = f"stages before it: {', '.join(names)}" if names else "it is the first: leave `after` out"
+                raise checker.error(
+                    f"{where}[{index}].after", f"{stage} cannot come after {after!r}, which is not before", remedy=known
+                )
+        names.append(stage)
 
 
 def _check_drift(checker: _Checker, drift: raw.RawDrift, where: str) -> None:
