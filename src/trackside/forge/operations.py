@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,22 +91,35 @@ class ReleaseAsset:
 
 @dataclass(frozen=True, kw_only=True)
 class DraftRelease:
-    """A draft release of a tag; one that has `release_id`, or a draft of ours with that tag name, is used again."""
+    """A draft release of a tag. A published one of the tag, or a draft with this very body, is used again, unless
+    `fresh` says that there can be none; drafts may share a tag, and whose body differs is another writer's.
+    """
 
     tag: str
     commit: str
     title: str
     body: str
     prerelease: bool = False
-    release_id: int = 0
+    fresh: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class FillRelease:
-    """Attach what is missing, replace what differs or was left half uploaded; then verify every digest."""
+    """Attach what is missing, replace what differs or was left half uploaded; then verify every digest.
+
+    `told` hears lines about the progress of large files.
+    """
 
     release_id: int
     assets: tuple[ReleaseAsset, ...]
+    told: Callable[[str], None] | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscardDraft:
+    """Delete a draft with its files; one that is gone, or was published, is `unchanged`."""
+
+    release_id: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +188,22 @@ class MergePull:
     title: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class MarkDeployed:
+    """The deployment of a stage's holder: `tag` is the stage tag at `commit`, `facts` go into the payload.
+
+    `log_url` leads to the workflow run, `page` to the release.
+    """
+
+    environment: str
+    tag: str
+    commit: str
+    description: str
+    facts: dict[str, str] = field(default_factory=dict)
+    log_url: str = ""
+    page: str = ""
+
+
 Operation = (
     UpsertComment
     | UpsertCheck
@@ -183,12 +213,14 @@ Operation = (
     | CreateTag
     | DraftRelease
     | FillRelease
+    | DiscardDraft
     | PublishRelease
     | React
     | AddLabels
     | ProposeChange
     | UpsertIssue
     | MergePull
+    | MarkDeployed
 )
 
 

@@ -7,9 +7,11 @@ import re
 _AREAS: tuple[tuple[str, str], ...] = (
     (r"(check-runs|check-suites)|commits/[^/]+/check-runs", "checks"),
     (r"actions/", "actions"),
+    (r"attestations(/|$)", "attestations"),
     (r"pulls/[^/]+/merge$", "contents"),
     (r"issues$", "issues"),
     (r"(pulls|issues)(/|$)", "pull-requests"),
+    (r"deployments(/|$)", "deployments"),
     (r"(git|contents|branches)(/|$)", "contents"),
 )
 """First match at the start of the path wins; a pull request's comments are `issues` in the path."""

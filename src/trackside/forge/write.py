@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from trackside.errors import Conflict, ForgeError, TracksideError
+from trackside.forge.approvals import ApprovalReads
 from trackside.forge.client import segment
 from trackside.forge.commit import commit_files
+from trackside.forge.deployments import mark_deployed
 from trackside.forge.model import Annotation, CheckRun, Comment, WorkflowRun
 from trackside.forge.operations import (
     AddLabels,
@@ -19,6 +21,7 @@ from trackside.forge.operations import (
     DispatchWorkflow,
     DraftRelease,
     FillRelease,
+    MarkDeployed,
     MergePull,
     Operation,
     ProposeChange,
@@ -51,7 +54,7 @@ LAG_ATTEMPTS = 4
 """How often to look for a run that was dispatched: together about 3 s, the time it takes to be listed."""
 
 
-class Writes(Reads, ReleaseReads, TalkReads, RefWrites, ProposalReads):
+class Writes(Reads, ReleaseReads, TalkReads, RefWrites, ProposalReads, ApprovalReads):
     """The writing half of `GithubForge`."""
 
     _reactions: Reactions
@@ -86,6 +89,8 @@ class Writes(Reads, ReleaseReads, TalkReads, RefWrites, ProposalReads):
                     return self._reactions.react(self.client, operation, self.viewer)
                 case AddLabels():
                     return add_labels(self.client, operation)
+                case MarkDeployed():
+                    return mark_deployed(self.client, operation)
         except TracksideError as error:
             return Applied(operation=operation, outcome="failed", error=error.render(), reason_code=error.reason_code)
 

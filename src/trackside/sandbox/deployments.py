@@ -87,6 +87,11 @@ class Deployments(Releases):
         self.state.put("deployment", repo, about["id"], about | {"updated_at": self.now()})
         return self.state.put("deployment_status", repo, doc["id"], doc)
 
+    def approve_run(self, repo: str, run_id: int, environment: str, actor: Doc, state: str = "approved") -> Doc:
+        """A required reviewer's word on a run that waits for an environment; nothing waits for it here."""
+        doc: Doc = {"run": run_id, "environments": [environment], "state": state, "user": author(actor), "comment": ""}
+        return self.state.put("run_approval", repo, self.state.next("id"), doc)
+
     def deployment_state(self, repo: str, deployment_id: int) -> str:
         """The newest status; `pending` before there is one."""
         found = self.state.list("deployment_status", repo, deployment=deployment_id)

@@ -15,6 +15,7 @@ from trackside.sandbox.problem import Problem, not_found
 from trackside.sandbox.rest.route import Call, Reply, route
 from trackside.sandbox.state import Doc
 from trackside.sandbox.views import work as show
+from trackside.sandbox.views.core import user
 
 _A = "/repos/{owner}/{repo}/actions"
 _READ, _WRITE = "actions:read", "actions:write"
@@ -165,6 +166,21 @@ def approve(call: Call) -> Reply:
         raise Problem(403, "This run is not from a fork pull request or doesn't require approval.")
     _dispatcher(call).rerun(call.repo, run["id"], False, author(call.actor))
     return Reply(status=201, body={})
+
+
+@route("GET", _A + "/runs/{run_id}/approvals", _READ)
+def list_approvals(call: Call) -> Reply:
+    docs = call.hub.state.list("run_approval", call.repo, run=call.number("run_id"))
+    shown = [
+        {
+            "state": doc["state"],
+            "comment": doc["comment"],
+            "user": user(call.hub, doc["user"]),
+            "environments": [{"name": name} for name in doc["environments"]],
+        }
+        for doc in docs
+    ]
+    return Reply(body=shown)
 
 
 @route("POST", _A + "/runs/{run_id}/rerun", _WRITE)
