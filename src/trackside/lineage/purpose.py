@@ -1,0 +1,62 @@
+"""What a run's model learnt from, and what only its other stages read (an evaluation): told by its lock files."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Collection, Iterable
+
+from trackside.documents.run import Run
+from trackside.errors import ConfigError
+from trackside.plan.graph import Outs
+from trackside.plan.objects import ancestors
+from trackside.plan.paths import is_url
+from trackside.train.lock import Entry, entries, lock_of, outputs, texts_of
+
+
+def learnt(run: Run) -> frozenset[str] | None:
+    """Paths that the stages which made the model read, and those before them; with the model itself.
+
+    None where the lock files do not tell for certain: then everything that the run read may have been learnt from.
+    """
+    models = [one.path for one in run.artifacts if one.role == "model"]
+    names = [stage.name for stage in run.stages]
+    found = entries(texts_of(run.restore), names)
+    if not models or not names or len(found) != len(set(names)):
+        return None
+    reads = {name: _paths(entry, "deps", _folder(name)) for name, entry in found.items()}
+    try:
+        outs = Outs({name: tuple(outputs(entry, _folder(name))) for name, entry in found.items()})
+    except ConfigError:
+        return None
+    if not all(outs.covering(path) for path in models):
+        return None
+    known = {one.path for one in run.dependencies}
+    for path in {path for paths in reads.values() for path in paths}:
+        if not outs.makers([path]) and not covers(known, path):
+            return None  # a working folder that the lock file does not name would look like this
+    waiting, seen = outs.makers(models), set()
+    read: set[str] = set(models)
+    while waiting:
+        stage = waiting.pop()
+        if stage not in seen:
+            seen.add(stage)
+            read.update(reads[stage])
+            waiting += outs.makers(reads[stage])
+    return frozenset(read)
+
+
+def covers(known: Collection[str], path: str) -> bool:
+    """Whether a path, something above it or something inside it is known."""
+    if is_url(path):
+        return path in known
+    return any(one in known for one in ancestors(path)) or any(one.startswith(f"{path}/") for one in known)
+
+
+def _folder(stage: str) -> str:
+    return posixpath.dirname(lock_of(stage)[0])
+
+
+def _paths(entry: Entry, key: str, folder: str) -> tuple[str, ...]:
+    rows: Iterable[object] = entry.get(key) or ()
+    names = [str(row.get("path", "")) for row in rows if isinstance(row, dict)]
+    return tuple(one if is_url(one) else posixpath.normpath(posixpath.join(folder, one)) for one in names)

@@ -1,0 +1,403 @@
+"""Questions to the graph: where to start, what went in and what came of it, and what cannot be told. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from trackside.documents.run import Run
+from trackside.errors import ConfigError, NotFound
+from trackside.lineage.graph import Edge, Graph, Node
+from trackside.lineage.purpose import covers, learnt
+from trackside.plan.objects import ancestors
+
+LINK = "lineage.md"
+SHORTENED = "trackside: dependencies shortened"
+"""A line of the log of a run whose document holds only the first of its inputs."""
+
+UNLISTED = "their listings are not on this machine; `dvc fetch` brings them"
+BY_MD5 = "their listings name files by md5; give the file's md5, or its path"
+
+Use = Literal["learnt", "judged", "possible"]
+Listings = Mapping[str, Mapping[str, str]]
+"""Files of tracked folders: digest of the folder → path in it → digest."""
+
+_DIGEST = re.compile(r"(?:md5|sha256|etag|checksum|version_id):\S+")
+_HEX = re.compile(r"[0-9a-f]{4,64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """`nodes` to go from. `possible` are folders that may hold what is asked for: their listings are not known.
+
+    `why` says so in words. `known` is false where nothing recorded is what was asked for. `graph` may have more in it
+    than before.
+    """
+
+    graph: Graph
+    title: str
+    nodes: tuple[str, ...]
+    kind: Literal["version", "data", "commit", "run"]
+    possible: tuple[str, ...] = ()
+    why: str = ""
+    known: bool = True
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A version that was reached. `by` are the nodes that led to it, `now` and `before` its stages.
+
+    `images` are image nodes; `deployed` and `proposed` files that name one of them.
+    """
+
+    version: Node
+    use: Use
+    by: tuple[str, ...]
+    now: tuple[str, ...]
+    before: tuple[str, ...]
+    images: tuple[Node, ...]
+    deployed: tuple[Node, ...]
+    proposed: tuple[Node, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """`came` and `led` are the hops from the start to each node; `rows` the versions reached, those in use first.
+
+    `runs_only` are runs that no version was made of. `doubts` say what may be missing: with none the answer is whole.
+    """
+
+    start: Start
+    came: Mapping[str, int]
+    led: Mapping[str, int]
+    rows: tuple[Row, ...]
+    runs_only: tuple[Node, ...]
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def graph(self) -> Graph:
+        return self.start.graph
+
+    def near(self, depth: int | None = None) -> frozenset[str]:
+        """Nodes at most so many hops away."""
+        both = (*self.came.items(), *self.led.items())
+        return frozenset(name for name, hops in both if depth is None or hops <= depth)
+
+    def with_use(self, use: Use) -> tuple[Row, ...]:
+        return tuple(row for row in self.rows if row.use == use)
+
+
+# Where to start
+
+
+def of_version(graph: Graph, model: str, version: str) -> Start:
+    """Raises NotFound."""
+    name = f"version:{model}@v{version}"
+    if name not in graph.nodes:
+        raise NotFound(
+            f"nothing is recorded of {model}@v{version}",
+            remedy="trackside models list",
+            link=LINK,
+            reason_code="version_unknown",
+        )
+    return Start(graph=graph, title=f"{model}@v{version}", nodes=(name,), kind="version")
+
+
+def of_run(graph: Graph, text: str) -> Start:
+    """By id, its beginning, or `model/id`. Raises NotFound, ConfigError where several fit."""
+    rows = ((node.name if "/" in text else node.name.partition("/")[2], node.id) for node in graph.of_kind("run"))
+    name = _one(rows, text)
+    if name is None:
+        raise NotFound(
+            f"no recorded run {text[:80]!r}", remedy="trackside runs list", link=LINK, reason_code="not_found"
+        )
+    return Start(graph=graph, title=f"run {graph.nodes[name].name}", nodes=(name,), kind="run")
+
+
+def of_commit(graph: Graph, text: str) -> Start:
+    """By SHA or its beginning. Raises NotFound, ConfigError where several fit."""
+    wanted = text.lower()
+    if not _HEX.fullmatch(wanted):
+        raise ConfigError(
+            f"{text[:80]!r} is no commit", remedy="at least four hexadecimal digits of its SHA", link=LINK
+        )
+    name = _one(((node.name, node.id) for node in graph.of_kind("commit")), wanted)
+    if name is None:
+        raise NotFound(
+            f"no run trained commit {wanted}, no version is tagged there",
+            why="runs are recorded at the merge result and at the head of the pull request",
+            remedy="trackside runs list",
+            link=LINK,
+            reason_code="not_found",
+        )
+    return Start(graph=graph, title=f"commit {graph.nodes[name].name}", nodes=(name,), kind="commit")
+
+
+def _one(names: Iterable[tuple[str, str]], wanted: str) -> str | None:
+    rows = list(names)
+    hits = [found for name, found in rows if name == wanted] or [
+        found for name, found in rows if wanted and name.startswith(wanted)
+    ]
+    if len(hits) > 1:
+        shown = ", ".join(sorted(one.partition(":")[2] for one in hits)[:5])
+        raise ConfigError(f"{wanted!r} fits {len(hits)} of them", remedy=f"give more of it: {shown}", link=LINK)
+    return hits[0] if hits else None
+
+
+def is_digest(text: str) -> bool:
+    """`md5:…`, `sha256:…` or what else DVC names content by, rather than a path or an address."""
+    return bool(_DIGEST.fullmatch(text))
+
+
+def of_digests(graph: Graph, digests: Sequence[str], listings: Listings, title: str = "") -> Start:
+    """Data by the digests of one content. A file of a tracked folder leads to the folder, where its listing is known.
+
+    Raises:
+        ConfigError: not a whole digest.
+    """
+    for one in digests:
+        _check(one)
+    title = title or digests[0]
+    asked = [graph.data(one) for one in digests]
+    nodes = [one for one in dict.fromkeys(asked) if one in graph.nodes]
+    single = not any(one.endswith(".dir") for one in digests)
+    folders = {node.id: listings.get(_digest(node)) for node in graph.of_kind("data")} if single else {}
+    inside: dict[str, list[str]] = {}
+    for folder, listing in folders.items():
+        for path, digest in (listing or {}).items():
+            if digest in digests:
+                inside.setdefault(folder, []).append(path)
+    if inside:
+        file = nodes[0] if nodes else asked[0]
+        paths = sorted({path for found in inside.values() for path in found})
+        edges = [Edge(file, folder, "part", (("path", path),)) for folder, found in inside.items() for path in found]
+        made = Node(id=file, kind="data", name=file.partition(":")[2], facts={"paths": paths, "kinds": ["file"]})
+        graph = graph.plus([made], edges)
+        nodes = list(dict.fromkeys([*nodes, file]))
+    listed = any(one.startswith("data:md5:") for one in asked)  # listings name files by md5 alone
+    unknown = [one for one, found in folders.items() if _is_folder(graph.nodes[one]) and (found is None or not listed)]
+    return Start(
+        graph=graph,
+        title=title,
+        nodes=tuple(nodes),
+        kind="data",
+        possible=tuple(unknown),
+        why=UNLISTED if listed else BY_MD5,
+        known=bool(nodes),
+    )
+
+
+def of_path(graph: Graph, path: str, listings: Listings) -> Start:
+    """All data that was ever read or made at a path, at one inside it, or in a tracked folder that holds it."""
+    path = path if "://" in path else posixpath.normpath(path.removesuffix(".dvc"))
+    above = [one for one in ancestors(path) if one != path]
+    nodes, possible = [], []
+    edges: list[Edge] = []
+    parts: dict[str, Node] = {}
+    for node in graph.of_kind("data"):
+        paths = node.facts.get("paths", ())
+        if any(one == path or one.startswith(f"{path}/") for one in paths):
+            nodes.append(node.id)
+            continue
+        holder = next((one for one in above if one in paths), "")
+        listing = listings.get(_digest(node)) if holder else {}
+        if listing is None:
+            possible.append(node.id)
+            continue
+        inner = posixpath.relpath(path, holder) if holder else ""
+        for name, digest in (listing or {}).items():
+            if name == inner or name.startswith(f"{inner}/"):
+                part = graph.data(digest)
+                parts[part] = Node(
+                    id=part, kind="data", name=part[5:], facts={"paths": [f"{holder}/{name}"], "kinds": ["file"]}
+                )
+                edges.append(Edge(part, node.id, "part", (("path", name),)))
+    nodes += parts
+    graph = graph.plus(parts.values(), edges) if parts else graph
+    count = len(nodes)
+    note = f"{count} versions of it are recorded; --data md5:… asks for a single one" if count > 1 else ""
+    return Start(
+        graph=graph,
+        title=path,
+        nodes=tuple(dict.fromkeys(nodes)),
+        kind="data",
+        possible=tuple(possible),
+        why=UNLISTED,
+        known=bool(nodes),
+        notes=(note,) if note else (),
+    )
+
+
+def _check(digest: str) -> None:
+    kind, _, text = digest.partition(":")
+    lengths = {"md5": 32, "sha256": 64}
+    if kind in lengths and not re.fullmatch(rf"[0-9a-f]{{{lengths[kind]}}}(\.dir)?", text):
+        raise ConfigError(
+            f"{digest[:100]!r} is no whole digest",
+            why=f"{kind} has {lengths[kind]} hexadecimal digits, `.dir` after them for a folder",
+            remedy="take it from the .dvc file or from `trackside runs show`, or give the path of the file",
+            link=LINK,
+        )
+
+
+def _digest(node: Node) -> str:
+    return node.name
+
+
+def _is_folder(node: Node) -> bool:
+    """Folders that DVC tracks; their digest is that of a listing."""
+    return node.name.endswith(".dir")
+
+
+# What went in, what came of it
+
+
+def forward(graph: Graph, start: Iterable[str]) -> dict[str, int]:
+    """Nodes that something leads to, with the least number of hops; the start has 0."""
+    return _walk(start, lambda name: [edge.target for edge in graph.out.get(name, ())])
+
+
+def backward(graph: Graph, start: Iterable[str]) -> dict[str, int]:
+    """Nodes that lead to something."""
+    return _walk(start, lambda name: [edge.source for edge in graph.into.get(name, ())])
+
+
+def _walk(start: Iterable[str], then: Callable[[str], Iterable[str]]) -> dict[str, int]:
+    seen = dict.fromkeys(start, 0)
+    edge, hops = list(seen), 0
+    while edge:
+        hops += 1
+        found = dict.fromkeys(one for name in edge for one in then(name) if one not in seen)
+        seen.update(dict.fromkeys(found, hops))
+        edge = list(found)
+    return seen
+
+
+def answer(start: Start, *, doubts: Sequence[str] = ()) -> Answer:
+    """All that is known of the start, both ways. `doubts` are what the sources of the records could not tell."""
+    graph = start.graph
+    first = [*start.nodes]
+    if start.kind == "data":  # what a run made of data in between went into its own model
+        first += [e.source for name in start.nodes for e in graph.into.get(name, ()) if e.meaning == "made"]
+    led = _without_leaves(graph, forward(graph, first), start.nodes)
+    sure = frozenset(_sure(graph, first, start)) if start.kind == "data" else frozenset(led)
+    origins = _untold(graph) if start.kind == "data" else ()
+    maybe = forward(graph, (*start.possible, *origins))
+    uses: dict[str, Use] = {name: "judged" for name in led if name.startswith("version:")}
+    uses |= {name: "possible" for name in maybe if name.startswith("version:")}
+    uses |= {name: "learnt" for name in sure if name.startswith("version:")}
+    made = {edge.source for name in uses for edge in graph.into.get(name, ()) if edge.meaning == "released"}
+    only = [graph.nodes[name] for name in led if name.startswith("run:") and name not in made]
+    return Answer(
+        start=start,
+        came=backward(graph, start.nodes),
+        led=led,
+        rows=tuple(sorted((_row(graph, name, use, {*led, *maybe}) for name, use in uses.items()), key=_first)),
+        runs_only=tuple(sorted(only, key=lambda node: (node.facts.get("started_at", ""), node.id), reverse=True)),
+        doubts=(*doubts, *_doubts(start, graph, origins)),
+    )
+
+
+def _without_leaves(graph: Graph, led: Mapping[str, int], keep: Iterable[str]) -> dict[str, int]:
+    """Less the files that a run made and nothing recorded reads."""
+    kept = set(keep)
+    return {
+        name: hops for name, hops in led.items() if name in kept or not name.startswith("data:") or graph.out.get(name)
+    }
+
+
+def _sure(graph: Graph, first: Iterable[str], start: Start) -> Iterable[str]:
+    """What learnt from the data, also by way of another model; not what only an evaluation read it for."""
+    known: dict[str, frozenset[str] | None] = {}
+
+    def counts(edge: Edge) -> bool:
+        if edge.meaning != "read" or edge.fact("kind") == "lock" or not _leads_to_version(graph, edge.target):
+            return True
+        return reads(edge.target, edge.fact("path"))
+
+    def reads(run: str, path: str) -> bool:
+        if run not in known:
+            known[run] = learnt(graph.runs[run]) if run in graph.runs else None
+        paths = known[run]
+        return paths is None or covers(paths, path)
+
+    starts = set(start.nodes)
+    for name in first:
+        if name not in starts:  # the run that made it: by the stage that read it after that
+            edges = [edge for edge in graph.out.get(name, ()) if edge.meaning == "made" and edge.target in starts]
+            if any(reads(name, edge.fact("path")) for edge in edges):
+                starts.add(name)
+    return _walk(starts, lambda name: [e.target for e in graph.out.get(name, ()) if counts(e)])
+
+
+def _leads_to_version(graph: Graph, run: str) -> bool:
+    """Whether it matters what a run read the data for; its lock files are read only then."""
+    return any(edge.meaning in ("released", "made", "restored") for edge in graph.out.get(run, ()))
+
+
+def _untold(graph: Graph) -> tuple[str, ...]:
+    """Versions and runs of which it is not recorded what they were made from."""
+    without = [
+        node.id
+        for node in graph.of_kind("version")
+        if not any(edge.meaning == "released" for edge in graph.into.get(node.id, ()))
+    ]
+    gone = [node.id for node in graph.of_kind("run") if node.facts.get("missing")]
+    short = [name for name, run in graph.runs.items() if _shortened(run)]
+    return (*without, *gone, *short)
+
+
+def _shortened(run: Run) -> bool:
+    return SHORTENED in run.log_tail
+
+
+def _row(graph: Graph, name: str, use: Use, reached: set[str]) -> Row:
+    out, into = graph.out.get(name, ()), graph.into.get(name, ())
+
+    def ends(meaning: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(graph.nodes[e.target].name for e in out if e.meaning == meaning))
+
+    images = tuple(graph.nodes[edge.target] for edge in out if edge.meaning == "image")
+
+    def files(meaning: str) -> tuple[Node, ...]:
+        found = (e.target for one in images for e in graph.out.get(one.id, ()) if e.meaning == meaning)
+        return tuple(graph.nodes[one] for one in dict.fromkeys(found))
+
+    return Row(
+        version=graph.nodes[name],
+        use=use,
+        by=tuple(dict.fromkeys(e.source for e in into if e.source in reached and e.meaning in ("released", "tagged"))),
+        now=ends("holds"),
+        before=tuple(one for one in ends("held") if one not in ends("holds")),
+        images=images,
+        deployed=files("deployed"),
+        proposed=files("proposed"),
+    )
+
+
+def _first(row: Row) -> tuple[object, ...]:
+    """Deployed and in a stage first, then what is sure, then by name."""
+    uses = ("learnt", "possible", "judged")
+    return (not row.deployed, not row.now, uses.index(row.use), not row.images, row.version.id)
+
+
+def _doubts(start: Start, graph: Graph, origins: Sequence[str]) -> Iterable[str]:
+    if start.possible:
+        names = ", ".join(graph.nodes[one].name for one in start.possible[:3])
+        more = f" and {len(start.possible) - 3} more" if len(start.possible) > 3 else ""
+        yield f"it may lie in a tracked folder ({names}{more}): {start.why}"
+    versions = [graph.nodes[one].name for one in origins if one.startswith("version:")]
+    gone = [graph.nodes[one].name for one in origins if one.startswith("run:") and one not in graph.runs]
+    short = [graph.nodes[one].name for one in origins if one in graph.runs]
+    for names_, what in (
+        (versions, "no run is recorded for"),
+        (gone, "the record is gone of run"),
+        (short, "the record holds only the first 500 inputs of run"),
+    ):
+        if names_:
+            more = f" and {len(names_) - 5} more" if len(names_) > 5 else ""
+            yield f"{what} {', '.join(names_[:5])}{more}: what it was made from cannot be told"
