@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from trackside import __version__
 from trackside.errors import ForgeError
+from trackside.forge.attestations import AttestationReads
 from trackside.forge.client import Answer, Client, Download, NoAnswer, Upload
 from trackside.forge.read import ACTIONS_LOGIN
 from trackside.forge.talk import Reactions
@@ -29,7 +30,7 @@ SECONDS_BETWEEN_REQUESTS = 0.25
 SECONDS_BETWEEN_WRITES = 1.0
 
 
-class GithubForge(Writes):
+class GithubForge(Writes, AttestationReads):
     """GitHub over HTTP; implements `forge.ports.Forge`. Use as a context manager, or `close()` it.
 
     Args:
