@@ -77,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
     _local(commands)
     _runs(commands)
     _models(commands)
+    _reproduce(commands)
     _drift(commands)
     _sandbox(commands)
     stage = _add(commands, "stage", "what the actions call inside a workflow", _stage)
@@ -129,6 +130,8 @@ def _local(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
             "verdict",
             "proposal",
             "drift-profile",
+            "reproduction",
+            "restoration",
         ),
     )
     check = _add(commands, "check", "check trackside.yaml and say where it is wrong", _check)
@@ -183,6 +186,12 @@ def _models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     from trackside.models.command import add_commands
 
     add_commands(commands.add_parser("models", help="versions, stages and files of the registry's models"), _add)
+
+
+def _reproduce(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from trackside.reproduce.command import add_commands
+
+    add_commands(commands, _add)
 
 
 def _drift(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -50,7 +50,19 @@ def check(context: Context, path: Path) -> int:
 
 def schema(context: Context, kind: str) -> int:
     from trackside.config.raw import json_schema
-    from trackside.documents import admission, image, plan, profile, proposal, release, report, result, run, verdict
+    from trackside.documents import (
+        admission,
+        image,
+        plan,
+        profile,
+        proposal,
+        release,
+        report,
+        reproduction,
+        result,
+        run,
+        verdict,
+    )
     from trackside.documents.codec import Document
     from trackside.documents.codec import schema as document_schema
 
@@ -65,6 +77,8 @@ def schema(context: Context, kind: str) -> int:
         "verdict": verdict.Verdict,
         "proposal": proposal.Proposal,
         "drift-profile": profile.Profile,
+        "reproduction": reproduction.Reproduction,
+        "restoration": reproduction.Restoration,
     }
     context.say(json.dumps(json_schema() if kind == "config" else document_schema(kinds[kind]), indent=2))
     return 0

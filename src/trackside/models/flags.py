@@ -31,6 +31,6 @@ def count(text: str) -> int:
 
 
 def repository(text: str) -> str:
-    if not REPOSITORY.fullmatch(text):
+    if text and not REPOSITORY.fullmatch(text):  # argparse converts the default as well
         raise argparse.ArgumentTypeError(f"{text!r} is not OWNER/NAME")
     return text
