@@ -19,9 +19,10 @@ from conftest import ENV, user
 from sandbox_client import StillClock
 from trackside.adopt.init import shipped_workflow, workflow_names
 from trackside.app import Context
-from trackside.doctor.examine import PUBLIC_API, Access, _access, _origin, doctor
+from trackside.doctor.examine import doctor
 from trackside.doctor.table import CHECKS
 from trackside.errors import ConfigError, ForgeError
+from trackside.forge.access import PUBLIC_API, Access, access, origin_of
 from trackside.sandbox.server import Sandbox
 from trackside.system.clock import SystemClock, rfc3339
 from trackside.system.process import Processes
@@ -593,7 +594,7 @@ def test_a_token_is_not_sent_where_a_clone_came_from(patient: Patient) -> None:
         ({}, "a/b", public, "there is no token"),
     ]  # fmt: skip
     for given, repository, origin, expected in cases:
-        found = _access(given, repository, origin)
+        found = access(given, repository, origin)
         assert expected in found if isinstance(expected, str) else found == expected, (given, found)
     print(f"{len(cases)} origins")
 
@@ -611,11 +612,11 @@ ORIGINS = {
 
 def test_origins(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
-    assert _origin(tmp_path, Processes(ENV)) == ("", "")
+    assert origin_of(tmp_path, Processes(ENV)) == ("", "")
     subprocess.run(["git", "-C", tmp_path, "remote", "add", "origin", "x"], check=True)
     for url, expected in ORIGINS.items():
         subprocess.run(["git", "-C", tmp_path, "remote", "set-url", "origin", url], check=True)
-        assert _origin(tmp_path, Processes(ENV)) == expected, url
+        assert origin_of(tmp_path, Processes(ENV)) == expected, url
 
 
 def test_a_failure_at_every_call(patient: Patient) -> None:

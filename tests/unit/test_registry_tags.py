@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from trackside.forge.model import TagObject, TagRef
 from trackside.registry import tags, versions
-from trackside.registry.tags import Tag, fold
+from trackside.registry.state import fold
+from trackside.registry.tags import Tag
 from trackside.registry.versions import Version
 
 NAMES = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,8}[A-Za-z0-9])?", fullmatch=True)
@@ -128,7 +129,7 @@ def test_who_is_and_was_in_a_stage() -> None:
         assign("prod", 1, "1.0.0", "c1"),
         assign("prod", 2, "", "c2"),  # as GTO writes it
         assign("staging", 3, "1.1.0", "c2"),
-        assign("staging", 10, undo=True),
+        assign("staging", 10, "", "c2", undo=True),
         assign("other", 4, "9.9.9"),
     ]
     refs = [TagRef(name=one.name, object=one.sha, annotated=True) for one in objects]
@@ -138,7 +139,7 @@ def test_who_is_and_was_in_a_stage() -> None:
     cases = 0
     for seed in range(50):
         state = fold(random.Random(seed).sample(refs, len(refs)), known)
-        assert [str(one) for one in state.versions("delay")] == ["1.0.0", "1.1.0"]
+        assert [str(one) for one in state.versions("delay")] == ["1.0.0", "1.1.0", "3.0.0"]
         assert str(max(state.taken("delay"))) == "3.0.0"
         assert str(state.holder("delay", "prod")) == "1.1.0"
         assert str(state.previous_holder("delay", "prod")) == "1.0.0"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from trackside.app import Context
@@ -13,14 +11,11 @@ from trackside.config.model import CONFIG_FILE
 from trackside.doctor import configuration, container, remote, runners, schedule, settings, workflows
 from trackside.doctor.place import DoctorForge, Place
 from trackside.doctor.table import Finding, counts, found
-from trackside.errors import ConfigError, Forbidden, ForgeError, NotFound, ToolError
+from trackside.errors import ConfigError, Forbidden, ForgeError, NotFound
+from trackside.forge.access import access as access_of
+from trackside.forge.access import origin_of
 from trackside.system.clock import Clock, SystemClock
-from trackside.system.process import Processes
 
-PUBLIC, PUBLIC_API = "github.com", "https://api.github.com"
-_ORIGIN = re.compile(
-    r"^(?:https?://(?:[^/@]+@)?|ssh://git@|git@)(?P<host>[^/:]+(?::\d+)?)[/:](?P<name>[^/]+/[^/]+?)(?:\.git)?/?$"
-)
 _MARKS = {"ok": "ok", "warning": "WARN", "error": "ERROR", "unknown": "?"}
 
 
@@ -58,7 +53,7 @@ def _place(
     """What is looked at, and what the token's first request tells."""
     here = (root / CONFIG_FILE).is_file() or (root / ".github/workflows").is_dir() or (root / "dvc.yaml").is_file()
     base = Place(root=root, here=here, processes=context.processes, clock=clock, env=context.env, offline=offline)
-    access = "--offline" if offline else _access(context.env, repository, _origin(root, base.processes))
+    access = "--offline" if offline else access_of(context.env, repository, origin_of(root, base.processes))
     if isinstance(access, str):
         if not here:
             raise ConfigError(
@@ -96,42 +91,6 @@ def _with_forge(base: Place, forge: DoctorForge, name: str, here: bool) -> tuple
             found("token.rights", "warning", "the token is not an administrator's: not every setting can be seen")
         )
     return replace(base, forge=forge, facts=facts), tuple(said)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Access:
-    """Which repository is asked where, with which token."""
-
-    repository: str
-    token: str
-    api: str
-
-
-def _access(env: Mapping[str, str], repository: str, origin: tuple[str, str]) -> Access | str:
-    """Or why GitHub is not asked. A clone's origin alone never decides where a token is sent."""
-    token = env.get("GH_TOKEN") or env.get("GITHUB_TOKEN") or ""
-    host, name = origin
-    api = env.get("GITHUB_API_URL", "")
-    own = env.get("GH_HOST", "")
-    if not api and own and own != PUBLIC:
-        api = f"https://{own}/api/v3"
-        token = env.get("GH_ENTERPRISE_TOKEN") or env.get("GITHUB_ENTERPRISE_TOKEN") or token
-    if not repository and not api and host not in ("", PUBLIC):
-        return f"the clone's origin is at {host}; name it with GH_HOST or GITHUB_API_URL if it is yours"
-    repository = repository or name or env.get("GITHUB_REPOSITORY", "")
-    if not repository:
-        return "the clone has no origin on GitHub"
-    return Access(repository=repository, token=token, api=api or PUBLIC_API) if token else "there is no token"
-
-
-def _origin(root: Path, processes: Processes) -> tuple[str, str]:
-    """Host and `owner/name` of the clone's `origin`; empty where there is none."""
-    try:
-        done = processes.run(["git", "-C", root, "remote", "get-url", "origin"], check=False)
-    except ToolError:
-        return "", ""
-    match = _ORIGIN.match(done.text.strip())
-    return (match["host"].removeprefix("www."), match["name"]) if match else ("", "")
 
 
 def document(place: Place, findings: tuple[Finding, ...]) -> dict[str, object]:

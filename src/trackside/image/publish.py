@@ -26,6 +26,7 @@ from trackside.forge.ports import ContentReader
 from trackside.image.build import Built
 from trackside.registry.versions import parse
 from trackside.report.escape import code
+from trackside.store.layout import image_path
 
 START, END = "<!-- trackside:image -->", "<!-- /trackside:image -->"
 
@@ -36,16 +37,11 @@ class Describes(Protocol):
     def release(self, release_id: int) -> FoundRelease: ...
 
 
-def path_of(model: str, version: str) -> str:
-    """Where the data branch keeps an image's document."""
-    return f"images/{model}/{version}.json"
-
-
 def recorded(reader: ContentReader, branch: str, model: str, version: str) -> Image | None:
     """What was recorded of a version's image; None where nothing was, or where it cannot be read."""
-    data = reader.file(path_of(model, version), branch)
+    data = reader.file(image_path(model, version), branch)
     try:
-        return load(Image, data, name=path_of(model, version)) if data is not None else None
+        return load(Image, data, name=image_path(model, version)) if data is not None else None
     except TracksideError:
         return None
 
@@ -80,7 +76,7 @@ def operations(built: Built, release: Release, reader: Describes, branch: str, f
         _asset(folder, "sbom.cdx.json", built.sbom, "application/vnd.cyclonedx+json"),
     )
     body = with_line(reader.release(release.release_id).body, image)
-    files: dict[str, str | None] = {path_of(image.model, image.version): dump(image).decode()}
+    files: dict[str, str | None] = {image_path(image.model, image.version): dump(image).decode()}
     return [
         FillRelease(release_id=release.release_id, assets=assets),
         PublishRelease(release_id=release.release_id, body=body),

@@ -34,7 +34,7 @@ from trackside.registry.notes import Facts, notes
 from trackside.registry.package import LIMIT, Package
 from trackside.registry.read import of_path, parsed
 from trackside.registry.release import Known, Registrar, previous, statement_of
-from trackside.registry.tags import fold
+from trackside.registry.state import fold
 from trackside.system.clock import rfc3339
 from trackside.trust.gate import require
 

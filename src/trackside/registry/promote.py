@@ -8,7 +8,8 @@ from typing import Literal
 from trackside.config.model import Model
 from trackside.errors import Refused
 from trackside.forge.operations import CreateTag
-from trackside.registry.tags import Event, RegistryState, message, stage_tag
+from trackside.registry.state import Event, RegistryState
+from trackside.registry.tags import message, stage_tag
 from trackside.registry.versions import Version, parse
 
 LINK = "commands.md"

@@ -21,7 +21,8 @@ from trackside.forge.ports import Forge
 from trackside.registry.locks import LockPorts, claim, free, wanted
 from trackside.registry.promote import Change, Wish, change, done_before, target
 from trackside.registry.read import TagReader, record
-from trackside.registry.tags import RegistryState, fold, version_tag
+from trackside.registry.state import RegistryState, fold
+from trackside.registry.tags import version_tag
 from trackside.registry.versions import Version
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from trackside.errors import DataError, NotFound
 from trackside.forge.model import FoundAsset, TagObject, TagRef
 from trackside.forge.ports import ContentReader
 from trackside.registry.package import FOLDER, model_name, unpack
-from trackside.registry.tags import RegistryState, fold
+from trackside.registry.state import RegistryState, fold
+from trackside.registry.tags import read
 from trackside.registry.versions import Version, parse
 from trackside.store.layout import DATA_BRANCH
 from trackside.train.files import digest
@@ -85,6 +86,16 @@ def _read_versions(reader: TagReader, refs: Iterable[TagRef], objects: dict[str,
     for ref in refs:
         if ref.annotated and ref.name.startswith(f"{model}@v") and ref.name not in objects:
             objects[ref.name] = reader.tag_object(ref.object)
+
+
+def whole(reader: TagReader, model: str = "", *, objects: bool = True) -> RegistryState:
+    """All tags of a model, or of every one, each with what its object says: a call for each annotated tag.
+
+    Without `objects` only names are known: one call.
+    """
+    refs = [ref for ref in reader.tags(model) if not model or ref.name.startswith((f"{model}@", f"{model}#"))]
+    asked = [ref for ref in refs if objects and ref.annotated and read(ref.name) is not None]
+    return fold(refs, {ref.name: reader.tag_object(ref.object) for ref in asked})
 
 
 def recorded(reader: ContentReader, model: str, *, branch: str = DATA_BRANCH) -> tuple[Version, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,13 +12,12 @@ import msgspec
 
 from trackside.documents.codec import load
 from trackside.documents.run import Run
-from trackside.errors import DataError, ToolError
+from trackside.errors import DataError
 from trackside.forge.operations import CommitFiles
 from trackside.forge.ports import ContentReader
+from trackside.store.files import CloneFiles
 from trackside.store.layout import DATA_BRANCH, Pointer, files_of, pointer_path, run_of_path, run_path
 from trackside.system.process import Processes
-
-_SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,62 +156,16 @@ class CloneRunStore(_Store):
     """Reads git objects of a clone or bare repository, each question one `git cat-file --batch`.
 
     Args:
-        repository: folder of the clone, or of the bare repository.
-        ref: a full ref (`refs/...`), a full SHA, or a branch: its remote-tracking ref of `origin` comes first, being
-            the newer.
+        repository, ref: see `CloneFiles`.
         branch: where `operations_for` writes.
     """
 
     def __init__(self, repository: Path, ref: str, processes: Processes, *, branch: str = DATA_BRANCH) -> None:
         super().__init__(branch)
-        self._git = ["git", "-C", str(repository)]
-        exact = ref.startswith("refs/") or _SHA.fullmatch(ref)
-        self._refs = [ref] if exact else [f"refs/remotes/origin/{ref}", f"refs/heads/{ref}"]
-        self._processes = processes
+        self._files = CloneFiles(repository, ref, processes)
 
     def _read(self, paths: Sequence[str]) -> dict[str, bytes]:
-        names = [f"{ref}:{path}" for path in paths for ref in self._refs]
-        found = self._objects(names)
-        made: dict[str, bytes] = {}
-        for path in paths:
-            data = next((found[name] for ref in self._refs if (name := f"{ref}:{path}") in found), None)
-            if data is not None:
-                made[path] = data
-        return made
+        return self._files.read(paths)
 
     def _list(self, folder: str) -> dict[str, bytes]:
-        ref = next((one for one in self._refs if self._exists(one)), None)
-        if ref is None:
-            return {}
-        listing = self._processes.run([*self._git, "ls-tree", "-r", "-z", "--full-tree", ref, "--", f"{folder}/"])
-        names: dict[str, str] = {}
-        for line in listing.stdout.split(b"\0"):
-            meta, _, raw = line.partition(b"\t")
-            path = raw.decode("utf-8", "replace")
-            if run_of_path(path):
-                names[path] = meta.split()[2].decode()
-        found = self._objects(list(names.values()))
-        return {path: found[name] for path, name in names.items() if name in found}
-
-    def _exists(self, ref: str) -> bool:
-        words = [*self._git, "rev-parse", "--quiet", "--verify", f"{ref}^{{commit}}"]
-        done = self._processes.run(words, check=False)
-        if done.returncode > 1:
-            raise ToolError(f"{self._git[2]} is no git repository", log=done.stderr.decode("utf-8", "replace"))
-        return done.returncode == 0
-
-    def _objects(self, names: Sequence[str]) -> dict[str, bytes]:
-        """Blobs by object name; what is missing or no blob is left out. Names hold no white space."""
-        asked = "".join(f"{name}\n" for name in names).encode()
-        out = self._processes.run([*self._git, "cat-file", "--batch"], input=asked).stdout
-        found: dict[str, bytes] = {}
-        at = 0
-        for name in names:
-            end = out.index(b"\n", at)
-            header, at = out[at:end].split(b" "), end + 1
-            if len(header) == 3:
-                size = int(header[2])
-                if header[1] == b"blob":
-                    found[name] = out[at : at + size]
-                at += size + 1
-        return found
+        return self._files.under(folder, lambda path: run_of_path(path) is not None)

@@ -15,6 +15,7 @@ DATA_BRANCH = "trackside-data"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _RUN_PATH = re.compile(r"runs/([^/]+)/([^/]+)\.json")
+_IMAGE_PATH = re.compile(r"images/([^/]+)/([^/]+)\.json")
 
 
 class Pointer(Document, frozen=True, kw_only=True):
@@ -41,6 +42,17 @@ def run_of_path(path: str) -> tuple[str, str] | None:
     """Model and run id of a run record's path; None for any other file."""
     found = _RUN_PATH.fullmatch(path)
     return (found[1], found[2]) if found and run_path(found[1], found[2]) == path else None
+
+
+def image_path(model: str, version: str) -> str:
+    """Path of the record of a version's image."""
+    return f"images/{model}/{version}.json"
+
+
+def image_of_path(path: str) -> tuple[str, str] | None:
+    """Model and version of an image record's path; None for any other file."""
+    found = _IMAGE_PATH.fullmatch(path)
+    return (found[1], found[2]) if found and _NAME.fullmatch(found[1]) else None
 
 
 def files_of(

@@ -1,0 +1,176 @@
+"""The registry of a clone: all tags by one `git for-each-ref`, and whether the clone holds them all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from trackside.errors import ConfigError, DataError, ToolError, TracksideError
+from trackside.registry.state import Event, RegistryState
+from trackside.registry.tags import read, trailers
+from trackside.system.process import Processes
+
+LINK = "registry.md"
+
+_FIELDS = (
+    "refname:lstrip=2",
+    "objecttype",
+    "objectname",
+    "*objecttype",
+    "*objectname",
+    "taggername",
+    "taggerdate:iso-strict",
+    "contents",
+)
+_FORMAT = "%00".join(f"%({one})" for one in _FIELDS) + "%00"  # git ends a message at its first NUL
+REMOTE_SECONDS = 60.0
+"""How long the remote may take to list its tags."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What a clone is: `tags` counts those of the registry, `origin` is the remote's address (empty: none), `no_tags`
+    says that it was made with `--no-tags`.
+    """
+
+    shallow: bool
+    no_tags: bool
+    tags: int
+    origin: str
+
+
+def read_clone(repo: Path, processes: Processes, *, model: str = "") -> RegistryState:
+    """The registry's tags of a clone or bare repository; of one model alone where it is named.
+
+    Raises:
+        ConfigError: the folder is no git repository.
+    """
+    patterns = [f"refs/tags/{model}[@#]*", f"refs/tags/{model}[@#]*/**"] if model else ["refs/tags"]
+    done = processes.run(["git", "-C", repo, "for-each-ref", f"--format={_FORMAT}", *patterns], check=False)
+    if done.returncode:
+        raise _no_tags(repo, processes, done.stderr)
+    events, nested = _events(done.text)
+    if nested:
+        _unwrap(repo, processes, events, nested)
+    return RegistryState(events.values())
+
+
+def _events(text: str) -> tuple[dict[str, Event], list[str]]:
+    """Events by tag name, and the names of tags of tags."""
+    found: dict[str, Event] = {}
+    nested: list[str] = []
+    width = len(_FIELDS)
+    cells = text.split("\0")
+    for at in range(0, len(cells) - width, width):
+        name, kind, sha, inner, target, tagger, date, body = cells[at : at + width]
+        name = name.removeprefix("\n")
+        tag = read(name)
+        if tag is None:
+            continue
+        if kind != "tag":
+            commit = sha if kind == "commit" else ""
+            found[name] = Event(tag=tag, name=name, object=sha, annotated=False, commit=commit)
+            continue
+        if inner == "tag":
+            nested.append(name)
+        found[name] = Event(
+            tag=tag,
+            name=name,
+            object=sha,
+            annotated=True,
+            commit=target if inner == "commit" else "",
+            trailers=trailers(body),
+            tagger=tagger,
+            date=date,
+            title=body.partition("\n")[0].strip(),
+        )
+    return found, nested
+
+
+def _unwrap(repo: Path, processes: Processes, events: dict[str, Event], nested: Sequence[str]) -> None:
+    """The commits of tags of tags."""
+    asked = "".join(f"{events[name].object}^{{commit}}\n" for name in nested).encode()
+    told = processes.run(["git", "-C", repo, "cat-file", "--batch-check"], input=asked).text.splitlines()
+    for name, line in zip(nested, told, strict=True):
+        words = line.split()
+        if words[1:2] == ["commit"]:
+            events[name] = replace(events[name], commit=words[0])
+
+
+def _no_tags(repo: Path, processes: Processes, log: bytes) -> TracksideError:
+    if processes.run(["git", "-C", repo, "rev-parse", "--git-dir"], check=False).returncode:
+        return ConfigError(f"{repo.resolve()} is not a git repository", remedy="run this inside a clone of the project")
+    return ToolError("git could not list the tags", log=log.decode("utf-8", "replace")[-4000:])
+
+
+def standing(repo: Path, processes: Processes, *, tags: int) -> Standing:
+    """How much of the repository a clone holds; `tags` is how many of the registry were found in it."""
+    git = ["git", "-C", str(repo)]
+    shallow = processes.run([*git, "rev-parse", "--is-shallow-repository"], check=False).text.strip() == "true"
+    told = processes.run([*git, "config", "--get-regexp", r"^remote\.origin\.(url|tagopt)$"], check=False).text
+    lines = dict(line.partition(" ")[::2] for line in told.splitlines())
+    return Standing(
+        shallow=shallow,
+        no_tags=lines.get("remote.origin.tagopt") == "--no-tags",
+        tags=tags,
+        origin=lines.get("remote.origin.url", ""),
+    )
+
+
+def require_whole(repo: Path, processes: Processes, state: RegistryState, *, model: str = "") -> Standing:
+    """Make sure that a clone can answer for the registry (for `model`): no answer is better than a wrong one.
+
+    The origin is asked only where no tag of the registry is here, or where the clone was made with `--no-tags`.
+
+    Raises:
+        DataError: the clone is shallow or lacks tags that its origin has (`registry_incomplete`).
+    """
+    here = {one.name for one in state.events}
+    if model and not here:
+        here = _names(processes.run(["git", "-C", repo, "for-each-ref", "--format=%(refname)", "refs/tags"]).text)
+    found = standing(repo, processes, tags=len(here))
+    if found.shallow:
+        remedy = "git fetch --tags --unshallow origin"
+        raise _incomplete("this clone is shallow: tags of the registry may be missing", remedy)
+    if found.origin and (found.no_tags or not here):
+        missing = sorted(name for name in _remote_tags(repo, processes) - here if _of(name, model))
+        if missing:
+            raise _incomplete(
+                f"this clone lacks {len(missing)} tags of the registry, such as {missing[0]}", "git fetch --tags origin"
+            )
+    return found
+
+
+def _of(name: str, model: str) -> bool:
+    return not model or name.startswith((f"{model}@", f"{model}#"))
+
+
+def _names(text: str) -> set[str]:
+    """Tags of the registry among lines that end with a ref's name."""
+    names = (line.rpartition("refs/tags/")[2] for line in text.splitlines())
+    return {name for name in names if read(name) is not None}
+
+
+def _remote_tags(repo: Path, processes: Processes) -> set[str]:
+    argv: list[str | Path] = ["git", "-C", repo, "ls-remote", "--refs", "--tags", "origin"]
+    env = {**processes.env, "GIT_TERMINAL_PROMPT": "0"}
+    try:
+        done = processes.run(argv, env=env, timeout=REMOTE_SECONDS)
+    except ToolError as error:
+        raise _incomplete(
+            "this clone holds no tags of the registry, and its origin cannot be asked whether there are any",
+            "git fetch --tags origin",
+            why=error.log.strip() or error.message,
+        ) from error
+    return _names(done.text)
+
+
+def _incomplete(message: str, remedy: str, *, why: str = "") -> DataError:
+    return DataError(
+        message,
+        why=why,
+        remedy=f"{remedy}\nor ask GitHub itself: --repository OWNER/NAME (with GITHUB_TOKEN set)",
+        link=LINK,
+        reason_code="registry_incomplete",
+    )

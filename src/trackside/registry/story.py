@@ -1,0 +1,143 @@
+"""The story of one model: its tags in their order, indexed so that each question costs what its answer costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from trackside.registry.tags import Tag
+from trackside.registry.versions import Version, parse
+
+_LAST = 1 << 62
+"""Above every counter that the grammar has."""
+_RANK = {"register": 0, "assign": 0, "deregister": 1, "unassign": 1, "deprecate": 2}
+"""Of two events with one counter: nothing can be taken back before it was done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """A tag of the registry. What a tag object tells is known only where it was read.
+
+    `commit` is what the tag points at; `title` the first line of its message; `tagger` a name, `date` RFC 3339 as the
+    tagger's clock said: for people only, nothing is decided by it.
+    """
+
+    tag: Tag
+    name: str
+    object: str
+    annotated: bool
+    commit: str = ""
+    trailers: Mapping[str, str] = field(default_factory=dict)
+    tagger: str = ""
+    date: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """The assignments that came to hold a stage, oldest first, and the one that holds it now, if any."""
+
+    told: tuple[Event, ...]
+    now: Event | None
+
+
+class Story:
+    """Everything that tags say of one model. `events` are oldest first.
+
+    Order is by counter. Tags without one come before those with one, but nothing is taken back before it was done,
+    and a deprecation without a counter is the newest: nothing says that anything came after it.
+    """
+
+    __slots__ = ("_at", "_courses", "by_stage", "by_version", "events", "latest", "live", "top")
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        given = list(events)
+        done: dict[object, int] = {}  # of every version and stage: where it was done first
+        for one in given:
+            if _RANK[one.tag.action] == 0:
+                at, key = counter(one), one.tag.version or one.tag.stage
+                done[key] = min(at, done.get(key, at))
+        self.events = tuple(sorted(given, key=lambda one: _order(one, done)))
+        self.by_version: dict[Version, list[Event]] = {}
+        self.by_stage: dict[str, list[Event]] = {}
+        self._at: dict[str, list[Event]] = {}
+        self.top = 0
+        for one in self.events:
+            tag = one.tag
+            self.top = max(self.top, tag.counter or 0)
+            if tag.version is not None:
+                self.by_version.setdefault(tag.version, []).append(one)
+                if tag.action == "register" and one.commit:
+                    self._at.setdefault(one.commit, []).append(one)
+            elif tag.stage:
+                self.by_stage.setdefault(tag.stage, []).append(one)
+        self.latest = {version: told[-1] for version, told in self.by_version.items()}
+        self.live = {version for version, last in self.latest.items() if last.tag.action == "register"}
+        self._courses: dict[str, Course] = {}
+
+    def registered(self, version: Version) -> Event | None:
+        """The tag that registered a version: the newest where there are several, rather an annotated one."""
+        found = [one for one in self.by_version.get(version, ()) if one.tag.action == "register"]
+        return next((one for one in reversed(found) if one.annotated), found[-1] if found else None)
+
+    def version_of(self, event: Event) -> Version | None:
+        """Which version an (un)assignment means: its trailer `Version`, else the version tag at its commit.
+
+        Of several at one commit: one that is registered still, that was so before the event, and the highest. None
+        where nothing tells, and where the version was never registered.
+        """
+        if not event.tag.stage:
+            return None
+        named = parse(event.trailers.get("Version", ""))
+        if named is not None:
+            return named if self.registered(named) is not None else None
+        found = self._at.get(event.commit, ()) if event.commit else ()
+        if len(found) > 1:
+            found = [one for one in found if one.tag.version in self.live] or found
+            found = [one for one in found if counter(one) <= counter(event)] or found
+        return max((one.tag.version for one in found if one.tag.version is not None), default=None)
+
+    def course(self, stage: str) -> Course:
+        """Who held a stage, one after the other, and who does now."""
+        known = self._courses.get(stage)
+        if known is None:
+            known = self._courses[stage] = self.play(self.by_stage.get(stage, ()))
+        return known
+
+    def play(self, events: Sequence[Event]) -> Course:
+        """The course of a stage whose events came in this order.
+
+        As for GTO an unassignment ends what its own version holds: the assignment before it that still stands holds
+        again. So it is with a version that was deregistered.
+        """
+        standing: dict[object, Event] = {}
+        told: list[Event] = []
+        for one in events:
+            version = self.version_of(one)
+            if version is not None and version not in self.live:
+                continue
+            key = version if version is not None else one.commit or one.name
+            standing.pop(key, None)
+            if one.tag.action == "assign":
+                standing[key] = one
+            elif one.commit:
+                for other in [key for key, held in standing.items() if held.commit == one.commit]:
+                    del standing[other]
+            now = next(reversed(standing.values()), None)
+            if now is not None and (not told or told[-1] is not now):
+                told.append(now)
+        return Course(told=tuple(told), now=told[-1] if standing else None)
+
+
+def counter(event: Event) -> int:
+    """The number of an event; of one without, that of before all others."""
+    return -1 if event.tag.counter is None else event.tag.counter
+
+
+def _order(event: Event, done: Mapping[object, int]) -> tuple[int, int, str]:
+    action, number = event.tag.action, counter(event)
+    if event.tag.counter is None and action == "deprecate":
+        number = _LAST
+    elif event.tag.counter is None and _RANK[action] == 1:
+        number = done.get(event.tag.version or event.tag.stage, number)
+    return number, _RANK[action], event.name
