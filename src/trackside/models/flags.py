@@ -10,12 +10,16 @@ REPOSITORY = re.compile(r"[A-Za-z0-9-]{1,39}/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
 SPEC = "MODEL@v1.2.3, MODEL@latest, MODEL@greatest or MODEL#STAGE"
 
 
-def shared(one: argparse.ArgumentParser) -> None:
-    """The flags of every command that reads the registry: `json`, `repo` (Path) and `repository` ("" or OWNER/NAME)."""
-    one.add_argument("--json", action="store_true", help="machine-readable output")
-    one.add_argument("--repo", type=Path, default=Path(), metavar="CLONE", help="clone to read; default: this folder")
+def shared(one: argparse.ArgumentParser, *, below: bool = False) -> None:
+    """The flags of every command that reads the registry: `json`, `repo` (Path) and `repository` ("" or OWNER/NAME).
+
+    `below`: the command is one of a group that has these flags itself, and keeps what was said there.
+    """
+    plain, here, nowhere = (argparse.SUPPRESS,) * 3 if below else (False, Path(), "")
+    one.add_argument("--json", action="store_true", default=plain, help="machine-readable output")
+    one.add_argument("--repo", type=Path, default=here, metavar="CLONE", help="clone to read; default: this folder")
     one.add_argument(
-        "--repository", type=repository, default="", metavar="OWNER/NAME", help="read GitHub itself; needs a token"
+        "--repository", type=repository, default=nowhere, metavar="OWNER/NAME", help="read GitHub itself; needs a token"
     )
 
 
