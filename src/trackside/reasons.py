@@ -127,6 +127,7 @@ REASONS: dict[str, str] = {
     "retrain_asked": "A person asked for a retraining pull request.",
     "retrain_declined": "The last retraining pull request was closed without merging; its cool-down lasts.",
     "retrain_not_configured": "The model has no drift.retrain in trackside.yaml.",
+    "rights_missing": "A repair was asked for that the token has no right to: nothing of it was done.",
     "rolled_back": "The stage was given back to the version that held it before.",
     "run_missing": "The training run is not recorded as an answer to these inputs.",
     "sha_missing": "Nothing tells which commit a command means: it must name it.",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from trackside.documents.release import Release
+from trackside.errors import DataError
 from trackside.forge.model import FoundRelease
 from trackside.models.finding import (
     DropDraft,
@@ -20,6 +22,7 @@ from trackside.models.finding import (
     Retag,
     Rewrite,
 )
+from trackside.registry.read import parsed
 from trackside.registry.release import tag_message, title_of, waiting
 from trackside.registry.state import Event, RegistryState
 from trackside.registry.tags import message, read, version_tag
@@ -36,24 +39,35 @@ RUN, STATEMENT = "run.json", "provenance.intoto.json"
 
 def damaged(facts: Facts) -> Iterator[Finding]:
     out = {one.tag: one for one in facts.releases or () if not one.draft}
-    for path, why in sorted(facts.damaged.items()):
+    for path, data in sorted(facts.damaged.items()):
         model, _, name = path.removeprefix("releases/").removesuffix(".json").partition("/")
         found = out.get(version_tag(model, name))
         yield Finding(
             code="record_damaged",
             subject=path,
             what=f"{path} of the data branch cannot be read",
-            why=why,
+            why=_unreadable(path, data),
             remedy=f"take it back from the branch's history: git log trackside-data -- {path}",
-            repair=_restore(facts, model, name, found) if found else None,
+            repair=_restore(facts, model, name, found, data) if found else None,
         )
 
 
-def _restore(facts: Facts, model: str, version: str, found: FoundRelease) -> Restore | None:
+def _unreadable(path: str, data: bytes) -> str:
+    try:
+        parsed(path, data)
+    except DataError as error:
+        return error.why or error.message
+    return ""
+
+
+def _restore(facts: Facts, model: str, version: str, found: FoundRelease, data: bytes = b"") -> Restore | None:
     """Only a release that carries its run can tell what it is."""
     there = {one.name for one in found.assets if one.uploaded}
     event = named(facts.state, version_tag(model, version))
-    return Restore(model=model, version=version, release=found, event=event) if {RUN, STATEMENT} <= there else None
+    if not {RUN, STATEMENT} <= there:
+        return None
+    mine = tuple(one for one in facts.records if one.model == model)
+    return Restore(model=model, version=version, release=found, event=event, records=mine, damaged=data)
 
 
 def named(state: RegistryState, name: str) -> Event | None:
@@ -162,10 +176,11 @@ def _tag(record: Release, event: Event | None) -> Iterator[Finding]:
             what=f"{record.tag} is recorded at {record.commit[:12]}, and its tag is gone",
             why="somebody deleted it at the server",
             remedy=f"trackside models doctor --fix; to take the version out of use: /deprecate {record.tag}",
-            repair=Retag(name=record.tag, commit=record.commit, message=words),
+            repair=Retag(name=record.tag, commit=record.commit, message=words, record=record),
         )
         return
-    again = Retag(name=event.name, commit=record.commit, message=words, before=event.object)
+    again = Retag(name=event.name, commit=record.commit, message=words, before=event.object, record=record)
+    forced = replace(again, keep=True)
     if event.commit != record.commit:
         yield Finding(
             code="tag_moved",
@@ -173,31 +188,34 @@ def _tag(record: Release, event: Event | None) -> Iterator[Finding]:
             what=f"{record.tag} is at {event.commit[:40]}, and was released from {record.commit[:40]}",
             why="tags of versions never move: somebody moved it by force",
             remedy="find out who and why; trackside models doctor --fix --force puts it back",
-            repair=again,
+            repair=forced,
             force=True,
         )
     elif not event.annotated:
         yield lightweight(event, again)
-    elif (event.trailers.get("Run-Id"), event.trailers.get("Statement-Sha256", "")) != (
-        record.run,
-        record.statement_digest.removeprefix("sha256:"),
-    ):
+    elif not _as_recorded(event, record):
         yield Finding(
             code="tag_rewritten",
             subject=record.tag,
             what=f"{record.tag} names the run {said}, its record {record.run}",
             why="the tag was made anew with other words, or the record was changed",
             remedy="trackside models verify; then trackside models doctor --fix --force writes the tag as recorded",
-            repair=again,
+            repair=forced,
             force=True,
         )
+
+
+def _as_recorded(event: Event, record: Release) -> bool:
+    named = event.trailers.get("Run-Id", ""), event.trailers.get("Statement-Sha256", "")
+    same = record.tag_object in ("", event.object)
+    return same and named == (record.run, record.statement_digest.removeprefix("sha256:"))
 
 
 def _release(facts: Facts, record: Release, out: FoundRelease | None) -> Iterator[Finding]:
     releases = facts.releases or ()
     mine = next((one for one in releases if one.id == record.release_id and one.tag == record.tag), None)
     found = mine or out
-    again = _again(facts, Rerun(record=record, reopen=True, release_id=found.id if found else 0))
+    again = _again(facts, Rerun(record=record, reopen=True))
     if found is None:
         if not facts.drafts:
             return  # it may be a draft that this token does not see; `_drafts` says so

@@ -23,15 +23,19 @@ def _clone(facts: Facts) -> Iterator[Finding]:
     if clone is None:
         return
     server = {one.name: one.object for one in facts.state.events}
+    lacks = tuple(sorted(set(server) - set(clone.tags)))
     if clone.shallow:
         yield Finding(
             code="clone_shallow",
             subject="clone",
             what="this clone holds only a part of the history",
             remedy="git fetch --tags --unshallow origin",
-            repair=Fetch(unshallow=True),
+            repair=Fetch(tags=lacks, unshallow=True),
         )
-    lacks = sorted(set(server) - set(clone.tags))
+    if clone.lacks and not clone.shallow:
+        yield Finding(
+            code="clone_tagless", subject="clone", what=clone.lacks, remedy="git fetch --tags origin", repair=Fetch()
+        )
     if lacks:
         yield Finding(
             code="clone_tagless",
@@ -39,7 +43,7 @@ def _clone(facts: Facts) -> Iterator[Finding]:
             what=f"this clone lacks {len(lacks)} of the {len(server)} tags of the registry, such as {lacks[0]}",
             why="tags were not fetched, as with --no-tags or a depth, or are newer than the last fetch",
             remedy="git fetch --tags origin",
-            repair=Fetch(),
+            repair=Fetch(tags=lacks, unshallow=clone.shallow),
         )
     elif clone.server_data and clone.data != clone.server_data:
         yield Finding(
@@ -47,7 +51,7 @@ def _clone(facts: Facts) -> Iterator[Finding]:
             subject="clone",
             what="this clone's copy of the data branch is not the server's",
             remedy="git fetch origin",
-            repair=Fetch(),
+            repair=Fetch(unshallow=clone.shallow),
         )
     for name, ours in sorted(clone.tags.items()):
         theirs = server.get(name, "")

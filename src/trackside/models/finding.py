@@ -29,6 +29,7 @@ CODES: dict[str, str] = {
     "release_missing": "a version without its release",
     "release_renumbered": "the release of a version has another id than recorded",
     "release_unpublished": "a release that was out is a draft again",
+    "server_unasked": "only the clone was looked at",
     "stage_commit_differs": "a stage tag names a version, and points at another commit",
     "stage_of_deregistered": "a stage was given to a version that is out of use",
     "stage_of_unregistered": "a stage was given to a version that has no tag",
@@ -46,8 +47,9 @@ CODES: dict[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Fetch:
-    """Bring the server's tags and the data branch into the clone; its own tags stay as they are."""
+    """Bring tags that the clone lacks, and the data branch, into it; its own tags stay as they are."""
 
+    tags: tuple[str, ...] = ()
     unshallow: bool = False
 
 
@@ -62,22 +64,31 @@ class TakeTag:
 
 @dataclass(frozen=True, kw_only=True)
 class Retag:
-    """A tag at the server. `before` is the object that its ref holds now, empty where there is none."""
+    """A tag at the server. `before` is the object that its ref holds now, empty where there is none; with `keep` it
+    stays under another name. `record` is the version's, by which the tag is made the same as it was.
+    """
 
     name: str
     commit: str
     message: str
     before: str = ""
+    keep: bool = False
+    record: Release | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Restore:
-    """Write the record of a published release again, from the release's own files. `event` is its tag, if any."""
+    """Write the record of a published release again, from the release's own files.
+
+    `event` is its tag, if any, `records` those of the model that can be read, `damaged` the file that it replaces.
+    """
 
     model: str
     version: str
     release: FoundRelease
     event: Event | None = None
+    records: tuple[Release, ...] = ()
+    damaged: bytes = b""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +113,6 @@ class Rerun:
 
     record: Release
     reopen: bool = False
-    release_id: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,12 +155,16 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Clone:
-    """The clone one stands in: its registry tags (name → object), and the data branch's commit here and there."""
+    """The clone one stands in: its registry tags (name → object), and the data branch's commit here and there.
+
+    `lacks` says what it cannot answer for, where its server was not asked.
+    """
 
     tags: Mapping[str, str]
     shallow: bool = False
     data: str = ""
     server_data: str = ""
+    lacks: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,13 +173,13 @@ class Facts:
 
     `releases` is None where GitHub was not asked, and was read before the records: whatever draft is in it, its claim,
     which is written first, is among them. `drafts`: the token sees drafts. `damaged`: paths of records that cannot be
-    read, and why. `runs`: model and id of every recorded run.
+    read, with their bytes. `runs`: model and id of every recorded run.
     """
 
     state: RegistryState
     records: tuple[Release, ...]
     now: datetime
-    damaged: Mapping[str, str] = field(default_factory=dict)
+    damaged: Mapping[str, bytes] = field(default_factory=dict)
     releases: tuple[FoundRelease, ...] | None = None
     drafts: bool = False
     runs: frozenset[tuple[str, str]] = frozenset()
