@@ -36,7 +36,7 @@ class RegistryState:
 
     def versions(self, model: str) -> tuple[Version, ...]:
         """Registered versions, lowest first, without those that were deregistered."""
-        return tuple(sorted(self._of(model).live))
+        return tuple(sorted(self._of(model).live, key=Version.key))
 
     def taken(self, model: str) -> frozenset[Version]:
         """Every version whose name is used up, by whatever tag."""
@@ -49,7 +49,7 @@ class RegistryState:
     def deregistered(self, model: str) -> Mapping[Version, Event]:
         """Versions out of use, each with the tag that says so."""
         story = self._of(model)
-        return {version: story.latest[version] for version in sorted(set(story.latest) - story.live)}
+        return {version: story.latest[version] for version in sorted(set(story.latest) - story.live, key=Version.key)}
 
     def deprecated(self, model: str) -> Event | None:
         """The tag that took the model as a whole out of use, unless something with a higher counter followed."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trackside.registry.tags import Tag
 from trackside.registry.versions import Version, parse
 
-_LAST = 1 << 62
-"""Above every counter that the grammar has."""
 _RANK = {"register": 0, "assign": 0, "deregister": 1, "unassign": 1, "deprecate": 2}
 """Of two events with one counter: nothing can be taken back before it was done."""
 
@@ -44,8 +43,8 @@ class Course:
 class Story:
     """Everything that tags say of one model. `events` are oldest first.
 
-    Order is by counter. Tags without one come before those with one, but nothing is taken back before it was done,
-    and a deprecation without a counter is the newest: nothing says that anything came after it.
+    Order is by counter. Tags without one come before those with one, but nothing is taken back before it was done.
+    A deprecation without a counter, where none has one, is the newest: nothing says that anything came after it.
     """
 
     __slots__ = ("_at", "_courses", "by_stage", "by_version", "events", "latest", "live", "top")
@@ -57,7 +56,8 @@ class Story:
             if _RANK[one.tag.action] == 0:
                 at, key = counter(one), one.tag.version or one.tag.stage
                 done[key] = min(at, done.get(key, at))
-        self.events = tuple(sorted(given, key=lambda one: _order(one, done)))
+        ends = not any(one.tag.action == "deprecate" and one.tag.counter is not None for one in given)
+        self.events = tuple(sorted(given, key=lambda one: _order(one, done, ends=ends)))
         self.by_version: dict[Version, list[Event]] = {}
         self.by_stage: dict[str, list[Event]] = {}
         self._at: dict[str, list[Event]] = {}
@@ -134,10 +134,12 @@ def counter(event: Event) -> int:
     return -1 if event.tag.counter is None else event.tag.counter
 
 
-def _order(event: Event, done: Mapping[object, int]) -> tuple[int, int, str]:
-    action, number = event.tag.action, counter(event)
-    if event.tag.counter is None and action == "deprecate":
-        number = _LAST
+def _order(event: Event, done: Mapping[object, int], *, ends: bool) -> tuple[float, int, str]:
+    """`done`: the counter of what an undoing tag undoes. `ends`: a deprecation without a counter comes last."""
+    action = event.tag.action
+    number: float = counter(event)
+    if event.tag.counter is None and action == "deprecate" and ends:
+        number = math.inf
     elif event.tag.counter is None and _RANK[action] == 1:
         number = done.get(event.tag.version or event.tag.stage, number)
     return number, _RANK[action], event.name

@@ -3,7 +3,8 @@
     register  NAME@v1.2.3[#N]   deregister NAME@v1.2.3![#N]   deprecate NAME@deprecated[#N]
     assign    NAME#STAGE[#N]    unassign   NAME#STAGE![#N]
 
-NAME may stand behind a folder (`DIR=NAME`). N counts the events of a NAME. Order is by N, never by clock.
+NAME may stand behind a folder (`DIR=NAME`); versions are those of semver 2, with pre-release and build metadata. N
+counts the events of a NAME. Order is by N, never by clock.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from trackside.registry.versions import PATTERN, Version, parse
+from trackside.registry.versions import LONGEST, PATTERN, Version, of_match
 
 Action = Literal["register", "deregister", "deprecate", "assign", "unassign"]
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9/_-]*[A-Za-z0-9])?"
 _TAG = re.compile(
-    rf"(?P<model>(?:[^=#@!\s]+=)?{_NAME})"
+    rf"(?P<model>(?:[A-Za-z0-9_./-]+=)?{_NAME})"
     rf"(?:@(?P<version>v{PATTERN})|(?P<deprecated>@deprecated)|#(?P<stage>{_NAME}))"
-    r"(?P<undo>!)?(?:#(?P<counter>[0-9]{1,9}))?"
+    r"(?P<undo>!)?(?:#(?P<counter>[0-9]+))?"
 )
 _TRAILER = re.compile(r"(?P<key>[A-Za-z][A-Za-z0-9-]*): (?P<value>.*)")
 
@@ -44,16 +45,16 @@ class Tag:
 
 def read(name: str) -> Tag | None:
     """What a tag's name says; None for a tag that is none of the registry's."""
-    found = _TAG.fullmatch(name)
+    found = _TAG.fullmatch(name) if len(name) <= LONGEST else None
     if found is None:
         return None
-    model, undo = found["model"], bool(found["undo"])
-    counter = None if found["counter"] is None else int(found["counter"])
-    if found["version"]:
+    model, version, stage, undo, number = found.group("model", "version", "stage", "undo", "counter")
+    counter = None if number is None else int(number)
+    if version:
         action: Action = "deregister" if undo else "register"
-        return Tag(action=action, model=model, version=parse(found["version"]), counter=counter)
-    if found["stage"]:
-        return Tag(action="unassign" if undo else "assign", model=model, stage=found["stage"], counter=counter)
+        return Tag(action=action, model=model, version=of_match(found), counter=counter)
+    if stage:
+        return Tag(action="unassign" if undo else "assign", model=model, stage=stage, counter=counter)
     return None if undo else Tag(action="deprecate", model=model, counter=counter)
 
 

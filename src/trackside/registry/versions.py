@@ -12,33 +12,44 @@ Bump = Literal["major", "minor", "patch"]
 BUMPS: tuple[Bump, ...] = ("patch", "minor", "major")
 """From least to most."""
 
-_NUMBER = r"(?:0|[1-9][0-9]{0,8})"
-PATTERN = rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-[0-9A-Za-z-]{{1,60}}(?:\.[0-9A-Za-z-]{{1,60}}){{0,9}})?"
-_WHOLE = re.compile(rf"({_NUMBER})\.({_NUMBER})\.({_NUMBER})(?:-(.+))?")
+LONGEST = 1000
+"""Characters of a version or tag name that is read at all; file systems give a part of a ref's name 255."""
+
+_NUMBER = r"0|[1-9][0-9]*"
+_WORD = rf"(?:{_NUMBER}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
+_BUILD = r"[0-9A-Za-z-]+"
+PATTERN = (
+    rf"(?P<major>{_NUMBER})\.(?P<minor>{_NUMBER})\.(?P<patch>{_NUMBER})"
+    rf"(?:-(?P<pre>{_WORD}(?:\.{_WORD})*))?(?:\+(?P<build>{_BUILD}(?:\.{_BUILD})*))?"
+)
+_WHOLE = re.compile(rf"v?{PATTERN}")
 
 
 @total_ordering
 @dataclass(frozen=True)
 class Version:
-    """`1.2.3` or `1.2.3-rc.1`; pre-releases come before their release."""
+    """`1.2.3`, `1.2.3-rc.1` or `1.2.3+gpu`; pre-releases come before their release.
+
+    Build metadata has no rank in semver; here it is compared last and as text, so that every order is the same one.
+    """
 
     major: int
     minor: int
     patch: int
     pre: str = ""
+    build: str = ""
 
     def __str__(self) -> str:
-        return f"{self.major}.{self.minor}.{self.patch}" + (f"-{self.pre}" if self.pre else "")
+        ends = (f"-{self.pre}" if self.pre else "") + (f"+{self.build}" if self.build else "")
+        return f"{self.major}.{self.minor}.{self.patch}{ends}"
 
     def __lt__(self, other: Version) -> bool:
-        return self._key() < other._key()
+        return self.key() < other.key()
 
-    def _key(self) -> tuple[int, int, int, bool, tuple[tuple[bool, int, str], ...]]:
-        """Numbers by value and before words, as semver orders the parts of a pre-release."""
-        parts = tuple(
-            (not one.isdigit(), int(one) if one.isdigit() else 0, one) for one in self.pre.split(".") if self.pre
-        )
-        return self.major, self.minor, self.patch, not self.pre, parts
+    def key(self) -> tuple[int, int, int, bool, tuple[tuple[bool, int, str], ...], str]:
+        """What versions are sorted by: of a pre-release numbers by value and before words."""
+        parts = tuple((not one.isdigit(), int(one) if one.isdigit() else 0, one) for one in self.pre.split(".") if one)
+        return self.major, self.minor, self.patch, not self.pre, parts, self.build
 
     def bumped(self, bump: Bump) -> Version:
         """The next release; of a pre-release that is at least its own release."""
@@ -54,9 +65,14 @@ FIRST = Version(1, 0, 0)
 
 def parse(text: str) -> Version | None:
     """A version, with or without `v` in front; None for anything else."""
-    text = text.removeprefix("v")
-    found = _WHOLE.fullmatch(text) if re.fullmatch(PATTERN, text) else None
-    return Version(int(found[1]), int(found[2]), int(found[3]), found[4] or "") if found else None
+    found = _WHOLE.fullmatch(text) if len(text) <= LONGEST else None
+    return of_match(found) if found else None
+
+
+def of_match(found: re.Match[str]) -> Version:
+    """The version of a match whose expression holds `PATTERN`."""
+    major, minor, patch, pre, build = found.group("major", "minor", "patch", "pre", "build")
+    return Version(int(major), int(minor), int(patch), pre or "", build or "")
 
 
 def following(taken: Iterable[Version], bump: Bump) -> Version:
