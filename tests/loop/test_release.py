@@ -20,7 +20,7 @@ RELEASE = ".github/workflows/release.yml"
 def repo(world: World) -> Repo:
     """A repository that releases; the push of the project itself trains and releases 1.0.0."""
     text = (SOURCE / "workflows/release.yml").read_text()
-    registering = text.partition("\n  image:")[0]  # images and stages have tests of their own
+    registering = text.partition("\n  attest:")[0]  # signatures, images and stages have tests of their own
     return world.repo({RELEASE: registering.encode()})
 
 

@@ -23,6 +23,7 @@ from starlette.routing import Route as HttpRoute
 from trackside.errors import ConfigError
 from trackside.sandbox import smart_http
 from trackside.sandbox.access import actor_of, permit
+from trackside.sandbox.attesting import attest
 from trackside.sandbox.blobs import Blobs
 from trackside.sandbox.bus import Bus
 from trackside.sandbox.core import API, UPLOADS
@@ -177,6 +178,7 @@ class Sandbox:
             routes.append(HttpRoute("/{owner}/{repo}/" + tail, self._git, methods=["GET", "POST"]))
         routes.append(HttpRoute("/_blobs/{name}", self._blob))
         routes.append(HttpRoute("/{owner}/{repo}/releases/download/{tag:path}/{name}", self._asset))
+        routes.append(HttpRoute("/_sandbox/attest", self._attest, methods=["POST"]))
         routes += self.extra_routes
         routes.append(HttpRoute("/{rest:path}", self._unknown, methods=_METHODS))
         app = Starlette(routes=routes)
@@ -252,6 +254,19 @@ class Sandbox:
             raise not_found()
         except Problem as problem:
             return JSONResponse(problem.body(), status_code=problem.status)
+
+    async def _attest(self, request: Request) -> Response:
+        """A statement, signed as the job whose token asks: what the stand-in of `actions/attest` calls."""
+        statement = await request.body()
+
+        def work() -> Response:
+            try:
+                token = actor_of(self.hub, request.headers.get("authorization", ""))
+                return JSONResponse(attest(self.hub, token, statement))
+            except Problem as problem:
+                return JSONResponse(problem.body(), status_code=problem.status)
+
+        return await run_in_threadpool(work)
 
     async def _unknown(self, request: Request) -> Response:
         if request.url.path.startswith("/api/"):

@@ -23,7 +23,13 @@ from trackside.system.process import Child, Processes
 
 Doc = dict[str, Any]
 
-SHIMS = ("actions/checkout", "actions/download-artifact", "actions/setup-python", "actions/upload-artifact")
+SHIMS = (
+    "actions/attest",
+    "actions/checkout",
+    "actions/download-artifact",
+    "actions/setup-python",
+    "actions/upload-artifact",
+)
 """Actions that the sandbox brings along: whatever ref a workflow names."""
 AFTER_CANCEL_SECONDS = 300.0
 """How long steps with always() may run after a cancel."""

@@ -6,7 +6,9 @@ import base64
 import binascii
 import json
 import re
+from typing import Any
 
+from trackside.sandbox.core import Core
 from trackside.sandbox.problem import invalid, not_found
 from trackside.sandbox.rest.route import Call, Reply, route
 from trackside.sandbox.state import Doc
@@ -22,18 +24,22 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 @route("POST", _R, "attestations:write")
 def create_attestation(call: Call) -> Reply:
-    bundle = call.fields.get("bundle")
-    statement = _statement(bundle)
-    digests = [f"sha256:{one['digest']['sha256']}" for one in statement["subject"]]
-    doc: Doc = {
-        "id": call.hub.state.next("id"),
-        "bundle": bundle,
-        "digests": digests,
-        "predicate_type": str(statement.get("predicateType", "")),
-        "initiator": str(call.actor.get("login", "")),
-    }
-    call.hub.state.put("attestation", call.repo, doc["id"], doc)
+    doc = kept(call.hub, call.repo, call.fields.get("bundle"), str(call.actor.get("login", "")))
     return Reply(status=201, body={"id": doc["id"]})
+
+
+def kept(hub: Core, repo: str, bundle: Any, login: str) -> Doc:
+    """Store a bundle. Raises Problem 422 for one without a statement."""
+    statement = _statement(bundle)
+    number = hub.state.next("id")
+    doc: Doc = {
+        "id": number,
+        "bundle": bundle,
+        "digests": [f"sha256:{one['digest']['sha256']}" for one in statement["subject"]],
+        "predicate_type": str(statement.get("predicateType", "")),
+        "initiator": login,
+    }
+    return hub.state.put("attestation", repo, number, doc)
 
 
 @route("GET", _R + "/{subject_digest}", "attestations:read")
