@@ -32,8 +32,6 @@ class Described:
     description: str = ""
     labels: tuple[str, ...] = ()
     stages: tuple[str, ...] = ()
-    trusted: tuple[str, ...] = ()
-    directions: Mapping[str, str] = field(default_factory=dict)
     said_by: str = ""
 
 
@@ -96,8 +94,6 @@ def _policy(read: Read, problems: list[str]) -> dict[str, Described]:
             description=_line(one.card.description),
             labels=one.card.tags,
             stages=tuple(str(stage) for stage in one.promotion),
-            trusted=one.trusted_imports,
-            directions={metric.name: metric.direction for metric in one.metrics},
             said_by=POLICY,
         )
         for one in config.models

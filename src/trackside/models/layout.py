@@ -7,7 +7,7 @@ import os
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from trackside.app import Context
@@ -26,13 +26,17 @@ SKEW = 300.0
 """Seconds that a clock may be ahead before a time counts as one that has not come yet."""
 
 
-def columns(context: Context) -> int:
-    """Characters of a line of the terminal; 0 where the output is no terminal: nothing is cut there."""
-    said = context.env.get("COLUMNS", "")
+def columns(context: Context, stream: TextIO | None = None) -> int:
+    """Characters of a line of the terminal; 0 where the output is no terminal: nothing is cut there.
+
+    `stream`: default the output; for another one only a terminal counts, not what COLUMNS says.
+    """
+    said = context.env.get("COLUMNS", "") if stream is None else ""
     if said.isdecimal() and int(said[:9]) > 0:
         return max(int(said[:9]), 40)
+    out = stream or context.out
     try:
-        return max(os.get_terminal_size(context.out.fileno()).columns, 40) if context.out.isatty() else 0
+        return max(os.get_terminal_size(out.fileno()).columns, 40) if out.isatty() else 0
     except (OSError, ValueError):
         return 0
 

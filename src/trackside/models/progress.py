@@ -19,10 +19,11 @@ class Progress:
 
     Args:
         label: what is fetched, one printable line.
+        stream: where it goes; None says nothing.
         room: cells of the terminal's line; 0 where there is none.
     """
 
-    def __init__(self, label: str, total: int, stream: TextIO, room: int, clock: Callable[[], float]) -> None:
+    def __init__(self, label: str, total: int, stream: TextIO | None, room: int, clock: Callable[[], float]) -> None:
         self._label, self._total, self._stream, self._room, self._clock = label, total, stream, room, clock
         self._begun = clock()
         self._next = self._begun + (0.0 if room else FIRST)
@@ -33,7 +34,7 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._drawn:
+        if self._drawn and self._stream is not None:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
 
@@ -42,7 +43,7 @@ class Progress:
         now = self._clock()
         if self._first < 0:
             self._first = done  # what was here before tells nothing of the speed
-        if now < self._next:
+        if now < self._next or self._stream is None:
             return
         self._next = now + (RENEWED if self._room else EVERY)
         text = self.line(done, now - self._begun)
