@@ -77,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
     _local(commands)
     _runs(commands)
     _models(commands)
+    _lineage(commands)
     _reproduce(commands)
     _drift(commands)
     _sandbox(commands)
@@ -130,6 +131,7 @@ def _local(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
             "verdict",
             "proposal",
             "drift-profile",
+            "lineage",
             "reproduction",
             "restoration",
         ),
@@ -186,6 +188,12 @@ def _models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     from trackside.models.command import add_commands
 
     add_commands(commands.add_parser("models", help="versions, stages and files of the registry's models"), _add)
+
+
+def _lineage(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from trackside.lineage.command import add_commands
+
+    add_commands(commands, _add)
 
 
 def _reproduce(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -53,6 +53,7 @@ def schema(context: Context, kind: str) -> int:
     from trackside.documents import (
         admission,
         image,
+        lineage,
         plan,
         profile,
         proposal,
@@ -77,6 +78,7 @@ def schema(context: Context, kind: str) -> int:
         "verdict": verdict.Verdict,
         "proposal": proposal.Proposal,
         "drift-profile": profile.Profile,
+        "lineage": lineage.Lineage,
         "reproduction": reproduction.Reproduction,
         "restoration": reproduction.Restoration,
     }

@@ -82,6 +82,7 @@ REASONS: dict[str, str] = {
     "label_missing": "Training waits for a label.",
     "labelled": "The pull request has the label that was asked for.",
     "latency_regressed": "The new image answers slower than the policy allows.",
+    "lineage_incomplete": "Something could not be read that may belong to the answer; what and why is said.",
     "lock_held": "Another promotion of the same model and stage is under way.",
     "merge_conflict": "The head conflicts with its base, so there is no merge result to train.",
     "merge_unknown": "GitHub has not computed the merge result yet.",

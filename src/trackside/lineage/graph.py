@@ -236,7 +236,8 @@ class _Builder:
     def _data(self, digest: str, path: str, kind: str, size: int | None) -> str:
         name = f"data:{self.same.get(digest, digest)}"
         paths, kinds, sizes = self.data.setdefault(name, (set(), set(), set()))
-        paths.add(path)
+        if path:
+            paths.add(path)
         kinds.add(kind)
         if size is not None:
             sizes.add(size)
@@ -283,7 +284,7 @@ class _Builder:
         if one.run:
             self._link(run_node(one.model, one.run), name, "released")
         if one.model_digest:
-            path = next((asset.path for asset in one.assets if asset.role == "model" and asset.path), one.model)
+            path = next((asset.path for asset in one.assets if asset.role == "model" and asset.path), "")
             data = self._data(one.model_digest, path, "model", None)
             if data not in self.read.get(run_node(one.model, one.run), ()):
                 self._link(name, data, "carries")

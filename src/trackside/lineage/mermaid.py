@@ -1,6 +1,6 @@
 """An answer as a Mermaid flowchart that GitHub draws: within its limits, with names that cannot become syntax.
 
-GitHub draws Mermaid's own limits: 500 edges and 50,000 characters a chart
+Mermaid draws at most 500 edges and 50,000 characters a chart, and people read fewer
 (https://mermaid.js.org/config/schema-docs/config.html, `maxEdges`, `maxTextSize`).
 """
 
@@ -13,7 +13,7 @@ from trackside.lineage.graph import Edge, Graph, Kind, Meaning, Node
 from trackside.lineage.trace import Answer
 from trackside.report.escape import plain
 
-MOST_EDGES = 480
+MOST_EDGES = 240
 MOST_CHARACTERS = 45_000
 LABEL = 60
 """Characters of one line of a label."""
@@ -64,7 +64,7 @@ def label(value: object, limit: int = LABEL) -> str:
     Labels are read as Markdown and drawn as HTML: neither finds anything to obey, nor a link in an address.
     """
     text = plain(value, limit)
-    text = re.sub(r"[^A-Za-z0-9 .\-]", lambda found: f"#{ord(found[0])};", text)
+    text = re.sub(r"[^A-Za-z0-9 ./\-]", lambda found: f"#{ord(found[0])};", text)
     text = re.sub(r"(?i)(w{3})\.", r"\1#46;", text)
     return re.sub(r"^(\d+)([.)] )", lambda found: f"{found[1]}#{ord(found[2][0])};{found[2][1:]}", text)
 
@@ -99,36 +99,34 @@ class _Chart:
         """The most telling nodes that stay within the limits, and how many do not."""
         kept: set[str] = set()
         edges, characters, left = 2, 500, 0
-        for name in self._ranked():
-            links = len(
-                {
-                    (edge.source, edge.target, edge.meaning)
-                    for edge in (*self.graph.out.get(name, ()), *self.graph.into.get(name, ()))
-                    if (edge.source in kept or edge.target in kept)
-                }
-            )
-            size = len(self._shape("n0000", self.graph.nodes[name])) + 1 + links * 40
-            if edges + links > MOST_EDGES or characters + size > MOST_CHARACTERS:
-                left += 1
+        for unit in self._units():
+            new = {name for name in unit if name not in kept and name in self.near and self._drawn(name)}
+            together = kept | new
+            links = {
+                (edge.source, edge.target, edge.meaning)
+                for name in new
+                for edge in (*self.graph.out.get(name, ()), *self.graph.into.get(name, ()))
+                if edge.source in together and edge.target in together
+            }
+            size = sum(len(self._shape("n0000", self.graph.nodes[name])) + 1 for name in new) + 40 * len(links)
+            if edges + len(links) > MOST_EDGES or characters + size > MOST_CHARACTERS:
+                left += len(new)
                 continue
-            kept.add(name)
-            edges, characters = edges + links, characters + size
+            kept = together
+            edges, characters = edges + len(links), characters + size
         return kept, left
 
-    def _ranked(self) -> Iterator[str]:
-        """The start, then each version with what led to it and where it is, then the rest by distance."""
-        return (name for name in dict.fromkeys(self._order()) if name in self.near and self._drawn(name))
-
-    def _order(self) -> Iterator[str]:
+    def _units(self) -> Iterator[tuple[str, ...]]:
+        """What is drawn together or not at all: a version with its run and where it is; then the rest by distance."""
         answer, graph = self.answer, self.graph
-        yield from answer.start.nodes
+        yield answer.start.nodes
         for row in answer.rows:
-            yield from (row.version.id, *row.by)
-            for edge in graph.out.get(row.version.id, ()):
-                yield edge.target
-                yield from (one.target for one in graph.out.get(edge.target, ()))
+            ends = [edge.target for edge in graph.out.get(row.version.id, ())]
+            files = [edge.target for name in ends if name.startswith("image:") for edge in graph.out.get(name, ())]
+            yield (*row.by, row.version.id, *ends, *files)
         hops = {**answer.led, **answer.came}
-        yield from sorted(self.near, key=lambda name: (hops[name], name))
+        told = {name for row in answer.rows for name in (row.version.id, *row.by)}
+        yield from ((name,) for name in sorted(self.near - told, key=lambda name: (hops[name], name)))
 
     def _drawn(self, name: str) -> bool:
         """Code and lock files are what the commit tells; runs without a version are counted."""
@@ -141,7 +139,8 @@ class _Chart:
         opens, closes = _SHAPES[node.kind]
         text = "<br/>".join(part for part in _words(node) if part)
         marks = ["start"] if node.id in self.answer.start.nodes else []
-        if node.kind == "stage" and any(edge.meaning == "holds" for edge in self.graph.into.get(node.id, ())):
+        holders = (edge.source for edge in self.graph.into.get(node.id, ()) if edge.meaning == "holds")
+        if node.kind == "stage" and any(one in self.near for one in holders):
             marks.append("now")
         if node.facts.get("missing"):
             marks.append("gone")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Literal
 
 from trackside.documents.run import Run
 from trackside.errors import ConfigError
@@ -11,6 +12,23 @@ from trackside.plan.graph import Outs
 from trackside.plan.objects import ancestors
 from trackside.plan.paths import is_url
 from trackside.train.lock import Entry, entries, lock_of, outputs, texts_of
+
+
+class Purposes:
+    """What the inputs and outputs of runs were for; each run's lock files are read once, and only when asked for."""
+
+    def __init__(self, runs: Mapping[str, Run]) -> None:
+        self._runs = runs
+        self._known: dict[str, frozenset[str] | None] = {}
+
+    def of(self, run: str, path: str, kind: str = "") -> Literal["learnt", "judged", "unknown"]:
+        """What the run (by the id of its node) did with a path: `judged` is whatever its model did not learn from."""
+        if kind == "lock" or run not in self._runs:  # packages go into everything
+            return "unknown"
+        if run not in self._known:
+            self._known[run] = learnt(self._runs[run])
+        paths = self._known[run]
+        return "unknown" if paths is None else "learnt" if covers(paths, path) else "judged"
 
 
 def learnt(run: Run) -> frozenset[str] | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from trackside.documents.lineage import Affected, Counts, Lineage, LineageEdge, LineageNode
 from trackside.lineage.graph import MEANINGS, Edge, Graph, Node
+from trackside.lineage.purpose import Purposes
 from trackside.lineage.trace import Answer, Row
 from trackside.report.escape import plain
 from trackside.runs import table
@@ -91,8 +92,9 @@ def _head(answer: Answer) -> str:
     lines = [plain(start.title)]
     if not start.known:
         lines.append("nothing that is recorded has this digest or path")
-    for name in start.nodes[:3] if start.kind != "run" else ():
-        if detail := _detail(graph.nodes[name]):
+    for node in (graph.nodes[name] for name in start.nodes[:3] if start.kind != "run"):
+        paths = ", ".join(node.facts.get("paths", ())[:3]) if start.title == node.name else ""
+        if detail := plain(paths) + (_size(node) if paths else "") or _detail(node):
             lines.append(detail)
     return "\n".join([*lines, *start.notes])
 
@@ -209,6 +211,7 @@ def _came(answer: Answer, depth: int | None) -> str:
     """What the start was made of, each thing once, farther ones behind what they led to."""
     graph, lines = answer.graph, list[tuple[int, str, str, str]]()
     seen = set(answer.start.nodes)
+    purposes = Purposes(graph.runs)
     waiting = [(0, edge) for name in answer.start.nodes for edge in _origins(graph, name)]
     for name in answer.start.nodes:
         lines += _code(graph, name, 0)
@@ -218,7 +221,7 @@ def _came(answer: Answer, depth: int | None) -> str:
             continue
         seen.add(edge.source)
         node = graph.nodes[edge.source]
-        lines.append((level, _label(node, edge), _detail(node), _SAYS.get(edge.meaning, edge.meaning)))
+        lines.append((level, _label(node, edge), _detail(node), _said(edge, purposes)))
         lines += _code(graph, node.id, level + 1)
         waiting[:0] = [(level + 1, one) for one in _origins(graph, node.id)]
     if not lines:
@@ -243,6 +246,13 @@ def _code(graph: Graph, name: str, level: int) -> list[tuple[int, str, str, str]
     return [(level, " and ".join(words), "", "read")] if words else []
 
 
+def _said(edge: Edge, purposes: Purposes) -> str:
+    if edge.meaning == "read":
+        use = purposes.of(edge.target, edge.fact("path"), edge.fact("kind"))
+        return {"learnt": "learnt from", "judged": "judged on"}.get(use, "read")
+    return _SAYS.get(edge.meaning, edge.meaning)
+
+
 _SAYS = {
     "read": "read",
     "head": "head of the pull request",
@@ -261,14 +271,18 @@ def _label(node: Node, edge: Edge | None = None) -> str:
     return f"{node.kind} {node.name if node.kind != 'pull' else '#' + node.name}"
 
 
+def _size(node: Node) -> str:
+    size = node.facts.get("size")
+    return f", {size:,} bytes" if isinstance(size, int) else ""
+
+
 def _detail(node: Node) -> str:
     """What a person wants to know of a node, in a few words."""
     facts: Mapping[str, object] = node.facts
     if facts.get("missing"):
         return "its record is gone"
     if node.kind == "data":
-        size = facts.get("size")
-        return plain(node.name, 90) + (f", {size:,} bytes" if isinstance(size, int) else "")
+        return plain(node.name, 90) + _size(node)
     if node.kind == "run":
         when = str(facts.get("started_at", "")).replace("T", " ").rstrip("Z")
         return plain(f"{'experiment, ' if facts.get('experiment') else ''}{facts.get('status', '')} {when}".strip())

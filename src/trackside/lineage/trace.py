@@ -11,8 +11,9 @@ from typing import Literal
 from trackside.documents.run import Run
 from trackside.errors import ConfigError, NotFound
 from trackside.lineage.graph import Edge, Graph, Node
-from trackside.lineage.purpose import covers, learnt
+from trackside.lineage.purpose import Purposes
 from trackside.plan.objects import ancestors
+from trackside.registry.versions import Version, parse
 
 LINK = "lineage.md"
 SHORTENED = "trackside: dependencies shortened"
@@ -280,7 +281,7 @@ def _walk(start: Iterable[str], then: Callable[[str], Iterable[str]]) -> dict[st
 def answer(start: Start, *, doubts: Sequence[str] = ()) -> Answer:
     """All that is known of the start, both ways. `doubts` are what the sources of the records could not tell."""
     graph = start.graph
-    first = [*start.nodes]
+    first, came = [*start.nodes], backward(graph, start.nodes)
     if start.kind == "data":  # what a run made of data in between went into its own model
         first += [e.source for name in start.nodes for e in graph.into.get(name, ()) if e.meaning == "made"]
     led = _without_leaves(graph, forward(graph, first), start.nodes)
@@ -291,12 +292,14 @@ def answer(start: Start, *, doubts: Sequence[str] = ()) -> Answer:
     uses |= {name: "possible" for name in maybe if name.startswith("version:")}
     uses |= {name: "learnt" for name in sure if name.startswith("version:")}
     made = {edge.source for name in uses for edge in graph.into.get(name, ()) if edge.meaning == "released"}
+    reached = {*led, *maybe, *(came if start.kind == "version" else ())}
     only = [graph.nodes[name] for name in led if name.startswith("run:") and name not in made]
+    rows = [_row(graph, name, use, reached) for name, use in uses.items()]
     return Answer(
         start=start,
-        came=backward(graph, start.nodes),
+        came=came,
         led=led,
-        rows=tuple(sorted((_row(graph, name, use, {*led, *maybe}) for name, use in uses.items()), key=_first)),
+        rows=tuple(sorted(sorted(rows, key=_version, reverse=True), key=_first)),
         runs_only=tuple(sorted(only, key=lambda node: (node.facts.get("started_at", ""), node.id), reverse=True)),
         doubts=(*doubts, *_doubts(start, graph, origins)),
     )
@@ -312,24 +315,18 @@ def _without_leaves(graph: Graph, led: Mapping[str, int], keep: Iterable[str]) -
 
 def _sure(graph: Graph, first: Iterable[str], start: Start) -> Iterable[str]:
     """What learnt from the data, also by way of another model; not what only an evaluation read it for."""
-    known: dict[str, frozenset[str] | None] = {}
+    purposes = Purposes(graph.runs)
 
     def counts(edge: Edge) -> bool:
-        if edge.meaning != "read" or edge.fact("kind") == "lock" or not _leads_to_version(graph, edge.target):
+        if edge.meaning != "read" or not _leads_to_version(graph, edge.target):
             return True
-        return reads(edge.target, edge.fact("path"))
-
-    def reads(run: str, path: str) -> bool:
-        if run not in known:
-            known[run] = learnt(graph.runs[run]) if run in graph.runs else None
-        paths = known[run]
-        return paths is None or covers(paths, path)
+        return purposes.of(edge.target, edge.fact("path"), edge.fact("kind")) != "judged"
 
     starts = set(start.nodes)
     for name in first:
         if name not in starts:  # the run that made it: by the stage that read it after that
             edges = [edge for edge in graph.out.get(name, ()) if edge.meaning == "made" and edge.target in starts]
-            if any(reads(name, edge.fact("path")) for edge in edges):
+            if any(purposes.of(name, edge.fact("path")) != "judged" for edge in edges):
                 starts.add(name)
     return _walk(starts, lambda name: [e.target for e in graph.out.get(name, ()) if counts(e)])
 
@@ -380,9 +377,13 @@ def _row(graph: Graph, name: str, use: Use, reached: set[str]) -> Row:
 
 
 def _first(row: Row) -> tuple[object, ...]:
-    """Deployed and in a stage first, then what is sure, then by name."""
+    """Deployed and in a stage first, then what is sure, then by model; of one model the newest version first."""
     uses = ("learnt", "possible", "judged")
-    return (not row.deployed, not row.now, uses.index(row.use), not row.images, row.version.id)
+    return (not row.deployed, not row.now, uses.index(row.use), str(row.version.facts.get("model", "")))
+
+
+def _version(row: Row) -> tuple[Version, str]:
+    return parse(str(row.version.facts.get("version", ""))) or Version(0, 0, 0, pre="0"), row.version.id
 
 
 def _doubts(start: Start, graph: Graph, origins: Sequence[str]) -> Iterable[str]:

@@ -1,0 +1,226 @@
+"""What the graph is made of, read from a clone or from GitHub by git: tags, records, deploy files, folder listings."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trackside.config.load import load as load_config
+from trackside.config.model import CONFIG_FILE, Config, DeployTarget
+from trackside.deploy.job import BRANCH
+from trackside.errors import ConfigError, DataError
+from trackside.forge.access import access
+from trackside.lineage.graph import Deployed, Graph, Records
+from trackside.lineage.tags import doubts, holdings, registered
+from trackside.lineage.trace import LINK
+from trackside.models.source import CloneSource
+from trackside.plan.objects import git_env
+from trackside.registry.clone import read_clone
+from trackside.registry.state import RegistryState
+from trackside.store.files import CloneFiles
+from trackside.store.layout import DATA_BRANCH
+from trackside.system.process import Processes
+from trackside.train.dvc import Object, file_md5, members, remotes
+
+if TYPE_CHECKING:
+    from trackside.app import Context
+
+FETCH_SECONDS = 600.0
+_IMAGE = re.compile(r"sha256:[0-9a-f]{64}")
+
+ReadFile = Callable[[str, str], bytes | None]
+"""A file of the project by path and branch (empty: the default branch)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """All that was read. `doubts` say what could not be, `notes` what is worth knowing all the same."""
+
+    state: RegistryState
+    records: Records
+    doubts: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@contextmanager
+def known(context: Context, repo: Path, repository: str) -> Iterator[Known]:
+    """The clone at `repo`, or a repository of GitHub, brought by git into a folder of its own.
+
+    Raises:
+        DataError: nothing is recorded here, or the clone lacks tags (`registry_incomplete`).
+        ConfigError: no git repository, or no token for GitHub.
+        ForgeError, ToolError: GitHub or git failed.
+    """
+    processes = Processes(context.env)
+    if not repository:
+        source = CloneSource(repo, processes, context=context)
+        yield _of(source, source.state(), lambda path, branch: _here(repo, path, branch, processes))
+        return
+    from trackside.doctor.place import DoctorForge
+
+    found = access(context.env, repository, ("", ""))
+    if isinstance(found, str):
+        raise ConfigError(
+            f"GitHub cannot be asked: {found}", remedy="export GITHUB_TOKEN=…", link=LINK, reason_code="token_missing"
+        )
+    context.commands.mask(found.token)
+    with (
+        DoctorForge(found.repository, found.token, found.api) as forge,
+        tempfile.TemporaryDirectory(prefix="trackside-lineage-") as folder,
+    ):
+        main, url = forge.default_branch(), forge.repository_facts().git_url
+        text = forge.file(CONFIG_FILE, main)
+        copy = Path(folder) / "records.git"
+        _fetched(copy, url, found.token, _config(text).data_branch if text else DATA_BRANCH, processes)
+        yield _of(
+            CloneSource(copy, processes),
+            read_clone(copy, processes),
+            lambda path, branch: forge.file(path, branch or main),
+        )
+
+
+def _of(source: CloneSource, state: RegistryState, file: ReadFile) -> Known:
+    runs, releases, images = source.runs(), source.releases(), source.images()
+    damaged = source.problems
+    if not runs and not releases and not damaged:
+        raise DataError(
+            "no run and no release is recorded here",
+            why=f"records are on the branch {DATA_BRANCH}, which this clone does not have or which is empty",
+            remedy=f"git fetch origin {DATA_BRANCH}:refs/remotes/origin/{DATA_BRANCH}\n"
+            "or ask GitHub itself: --repository OWNER/NAME (with GITHUB_TOKEN set)",
+            link=LINK,
+            reason_code="registry_incomplete",
+        )
+    text = file(CONFIG_FILE, "")
+    deployed, notes = deployments(text, file)
+    said = [f"the record {one.path} is damaged and left out: {one.why}" for one in damaged]
+    return Known(
+        state=state,
+        records=Records(
+            runs=runs,
+            releases=releases,
+            images=images,
+            registered=tuple(registered(state)),
+            holdings=tuple(holdings(state)),
+            deployed=deployed,
+        ),
+        doubts=(*said, *doubts(state)),
+        notes=notes,
+    )
+
+
+def _fetched(git_dir: Path, url: str, token: str, branch: str, processes: Processes) -> None:
+    """A bare repository with the server's tags and its data branch: two fetches, however many runs there are."""
+    env = git_env(processes.env, url=url, token=token)
+    git: list[str | Path] = ["git", "-C", git_dir]
+    git_dir.mkdir()
+    processes.run(["git", "init", "--quiet", "--bare", "--template=", git_dir], env=env, timeout=60)
+    fetch = [*git, "fetch", "--quiet", "--no-write-fetch-head", "--depth=1", "--no-recurse-submodules"]
+    processes.run([*fetch, "--filter=tree:0", "--", url, "+refs/tags/*:refs/tags/*"], env=env, timeout=FETCH_SECONDS)
+    data = f"refs/heads/{branch}"
+    heads = processes.run([*git, "ls-remote", "--heads", "--", url, data], env=env, timeout=FETCH_SECONDS)
+    if heads.text.strip():
+        words = [*fetch, "--no-tags", "--", url, f"+{data}:refs/heads/{DATA_BRANCH}"]
+        processes.run(words, env=env, timeout=FETCH_SECONDS)
+
+
+# Where images are deployed
+
+
+def deployments(policy: bytes | None, file: ReadFile) -> tuple[tuple[Deployed, ...], tuple[str, ...]]:
+    """Deploy files that the policy names, as they stand on their branch and on the deploy pull request's branch.
+
+    Returns:
+        The files with the digests in them; and notes on those that are not read here.
+    """
+    made: list[Deployed] = []
+    notes: list[str] = []
+    if policy is None:
+        return (), ()
+    try:
+        config = _config(policy)
+    except ConfigError as error:
+        return (), (f"where images are deployed is not known: {error.message}",)
+    for model in config.models:
+        target = model.image.deploy if model.image else None
+        if target is None:
+            continue
+        if target.repository or re.search(r"\s", target.file):
+            where = f"{target.repository}:" if target.repository else ""
+            notes.append(f"{model.name} is deployed from {where}{target.file}, which is not read here")
+            continue
+        now = _digests(file(target.file, target.branch))
+        proposed = _digests(file(target.file, BRANCH + model.name)) - now
+        made.append(_deployed(target, target.branch or "default branch", now))
+        if proposed:
+            made.append(_deployed(target, BRANCH + model.name, proposed, proposed=True))
+    return tuple(dict.fromkeys(made)), tuple(notes)
+
+
+def _deployed(target: DeployTarget, branch: str, digests: frozenset[str], *, proposed: bool = False) -> Deployed:
+    return Deployed(repository=target.repository, branch=branch, file=target.file, digests=digests, proposed=proposed)
+
+
+def _digests(data: bytes | None) -> frozenset[str]:
+    return frozenset(_IMAGE.findall((data or b"").decode("utf-8", "replace")))
+
+
+def _config(text: bytes) -> Config:
+    return load_config(text.decode("utf-8", "replace"))
+
+
+def _here(repo: Path, path: str, branch: str, processes: Processes) -> bytes | None:
+    """A file of a branch of the clone; of the default branch, where the clone knows it, else of what is checked out."""
+    if path == CONFIG_FILE and (repo / path).is_file():
+        return (repo / path).read_bytes()
+    found = CloneFiles(repo, branch or "HEAD", processes).read([path])
+    if not found and not branch:
+        head = processes.run(["git", "-C", repo, "symbolic-ref", "--quiet", "HEAD"], check=False).text.strip()
+        found = CloneFiles(repo, head, processes).read([path]) if head else {}
+    return found.get(path)
+
+
+# Files in tracked folders
+
+
+def listings(repo: Path, graph: Graph) -> dict[str, dict[str, str]]:
+    """Files of the tracked folders that runs read or made, as far as DVC's cache, or a remote in a folder, has them."""
+    wanted = [
+        node.name for node in graph.of_kind("data") if node.name.startswith("md5:") and node.name.endswith(".dir")
+    ]
+    if not wanted:
+        return {}
+    texts = [repo / ".dvc" / name for name in ("config", "config.local")]
+    text = "\n".join(one.read_text(encoding="utf-8", errors="replace") for one in texts if one.is_file())
+    try:
+        found = remotes(text, repo.resolve())
+    except ConfigError:
+        return {}
+    urls = [found.config.get(name, "url", fallback="") for name in found.config.sections()]
+    places = [found.cache, *(Path(url) for url in urls if url.startswith("/"))]
+    made: dict[str, dict[str, str]] = {}
+    for digest in wanted:
+        for place in places:
+            rows = _listing(digest, place)
+            if rows is not None:
+                made[digest] = rows
+                break
+    return made
+
+
+def _listing(digest: str, place: Path) -> dict[str, str] | None:
+    """The files of a folder; None where its listing is not in this place, or is not what its name says."""
+    for legacy in (False, True):
+        try:
+            obj = Object(digest=digest, legacy=legacy)
+            path = obj.path(place)
+            if path.is_file() and file_md5(path) == obj.md5.removesuffix(".dir"):
+                return {name: one.digest for name, one in (members(obj, place) or {}).items()}
+        except (DataError, OSError):
+            continue
+    return None
