@@ -14,17 +14,8 @@ from trackside.documents.run import Artifact, Dependency, Restore, Run, Source
 from trackside.errors import ConfigError, NotFound
 from trackside.lineage.graph import Deployed, Graph, Records, Registered, build
 from trackside.lineage.purpose import learnt
-from trackside.lineage.trace import (
-    Answer,
-    answer,
-    backward,
-    forward,
-    of_commit,
-    of_digests,
-    of_path,
-    of_run,
-    of_version,
-)
+from trackside.lineage.start import of_commit, of_digests, of_path, of_run, of_version
+from trackside.lineage.trace import Answer, answer, backward, forward
 
 SEEN = {"orders": 0, "walks": 0}
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Literal
 
 from trackside.documents.codec import dump
 from trackside.errors import ConfigError, DataError
+from trackside.lineage import start as starts
 from trackside.lineage import trace
 from trackside.lineage.graph import Graph, build
 from trackside.lineage.mermaid import mermaid
 from trackside.lineage.reading import known, listings
 from trackside.lineage.render import document, text
-from trackside.lineage.trace import LINK, Answer, Start
+from trackside.lineage.start import LINK, Start
+from trackside.lineage.trace import Answer
 from trackside.models.which import parse_spec, resolve
 from trackside.system.process import Processes
 
@@ -50,12 +52,12 @@ def ask(
         graph = build(found.records)
         if spec is not None:
             meant = resolve(found.state, spec)
-            start = trace.of_version(graph, meant.model, str(meant.version))
+            start = starts.of_version(graph, meant.model, str(meant.version))
             start = replace(start, title=meant.tag if str(spec) == meant.tag else f"{spec} is {meant.tag}")
         elif question.commit:
-            start = trace.of_commit(graph, question.commit)
+            start = starts.of_commit(graph, question.commit)
         elif question.run:
-            start = trace.of_run(graph, question.run)
+            start = starts.of_run(graph, question.run)
         else:
             start = _data(graph, question.data, repo, context)
         answer = trace.answer(replace(start, notes=(*start.notes, *found.notes)), doubts=found.doubts)
@@ -79,19 +81,19 @@ def rendered(answer: Answer, form: Form, depth: int | None) -> str:
 
 def _data(graph: Graph, given: str, repo: Path, context: Context) -> Start:
     """A digest; else a path that is recorded; else a file of this machine, by what is in it."""
-    if trace.is_digest(given):
-        return trace.of_digests(graph, [given], listings(repo, graph))
+    if starts.is_digest(given):
+        return starts.of_digests(graph, [given], listings(repo, graph))
     known_files = listings(repo, graph)
     file = Path(given)
     inside = _inside(repo, file, context) if file.exists() else ""
-    start = trace.of_path(graph, inside or given, known_files)
+    start = starts.of_path(graph, inside or given, known_files)
     if start.known or not file.is_file():
         return start
     try:
         digests = _digests(file)
     except OSError as error:
         raise ConfigError(f"{given} cannot be read: {error.strerror}", link=LINK) from error
-    found = trace.of_digests(graph, digests, known_files, title=given)
+    found = starts.of_digests(graph, digests, known_files, title=given)
     possible = tuple(dict.fromkeys((*start.possible, *found.possible)))
     return replace(found, possible=possible, notes=(f"by its content: {', '.join(digests)}",))
 

@@ -16,8 +16,8 @@ from trackside.deploy.job import BRANCH
 from trackside.errors import ConfigError, DataError
 from trackside.forge.access import access
 from trackside.lineage.graph import Deployed, Graph, Records
+from trackside.lineage.start import LINK
 from trackside.lineage.tags import doubts, holdings, registered
-from trackside.lineage.trace import LINK
 from trackside.models.source import CloneSource
 from trackside.plan.objects import git_env
 from trackside.registry.clone import read_clone
