@@ -118,6 +118,7 @@ REASONS: dict[str, str] = {
     "push_failed": "The registry did not take the image.",
     "push_incomplete": "The data remote did not take all outputs.",
     "push_lost": "The registry does not hold what was pushed.",
+    "push_refused": "A rule of the repository refuses the push of a tag or of the data branch.",
     "rate_limited": "GitHub's rate limit would have to be waited for longer than allowed.",
     "recorded": "A recorded run answers these inputs already.",
     "reference_invalid": "The reference table lacks a column or has no rows.",

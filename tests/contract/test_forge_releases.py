@@ -16,7 +16,7 @@ from sweeps import broken, cases, noted
 from trackside.errors import DataError
 from trackside.forge.client import Answer
 from trackside.forge.github import GithubForge
-from trackside.forge.operations import CreateTag, DraftRelease, FillRelease, PublishRelease, ReleaseAsset
+from trackside.forge.operations import CreateTag, DiscardDraft, DraftRelease, FillRelease, PublishRelease, ReleaseAsset
 from trackside.sandbox.server import Sandbox
 
 TAG = "delay@v1.0.0"
@@ -163,31 +163,40 @@ def test_every_fault_at_every_call_of_every_operation(sandbox: Sandbox, repo: st
         sandbox.state.delete("release", repo, number)  # a short list is quick
         done += 1
     print(f"{done} cases at {len(methods)} calls")
-    assert done == len(list(cases(methods))) >= 38
+    assert done == len(list(cases(methods))) >= 30
 
 
-def test_writers_at_once_leave_one_release(sandbox: Sandbox, repo: str) -> None:
+def test_writers_at_once_keep_to_their_own_drafts(sandbox: Sandbox, repo: str) -> None:
+    """Drafts may share a tag: each writer finds the one with its words again, and throws away no published one."""
     commit = sandbox.hub.bare(repo).sha("refs/heads/main") or ""
     rounds = 8
     for number in range(rounds):
-        tag, outcomes, barrier = f"m@v1.0.{number}", list[str](), threading.Barrier(3)
+        tag, made, barrier = f"m@v1.0.{number}", dict[int, list[Any]](), threading.Barrier(3)
 
-        def write(tag: str = tag, outcomes: list[str] = outcomes, barrier: threading.Barrier = barrier) -> None:
+        def write(
+            index: int, tag: str = tag, made: dict[int, list[Any]] = made, barrier: threading.Barrier = barrier
+        ) -> None:
             forge = bot_forge(sandbox, repo, viewer="github-actions[bot]")
+            draft = DraftRelease(tag=tag, commit=commit, title="t", body=f"by {index}")
             barrier.wait()
-            for operation in (
-                CreateTag(name=tag, commit=commit, message="m"),
-                DraftRelease(tag=tag, commit=commit, title="t", body="b"),
-            ):
-                outcomes += [one.outcome for one in forge.apply([operation])]
+            (tagged,) = forge.apply([CreateTag(name=tag, commit=commit, message="m")])
+            made[index] = [tagged, *forge.apply([draft, draft])]
 
-        threads = [threading.Thread(target=write) for _ in range(3)]
+        threads = [threading.Thread(target=write, args=(index,)) for index in range(3)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert "failed" not in outcomes
-        assert len(sandbox.state.list("release", repo, tag_name=tag)) == 1
+        assert all(one.outcome != "failed" for row in made.values() for one in row)
+        assert all(again.outcome == "unchanged" and again.id == drafted.id for _, drafted, again in made.values())
+        there = sandbox.state.list("release", repo, tag_name=tag)
+        assert sorted(one["id"] for one in there) == sorted(int(row[1].id) for row in made.values())
+        forge = bot_forge(sandbox, repo, viewer="github-actions[bot]")
+        ids = [int(made[index][1].id) for index in range(3)]
+        forge.apply([PublishRelease(release_id=ids[0], body="last")])
+        outcomes = [one.outcome for one in forge.apply([DiscardDraft(release_id=one) for one in [*ids, ids[2]]])]
+        assert outcomes == ["unchanged", "updated", "updated", "unchanged"]
+        assert [one["id"] for one in sandbox.state.list("release", repo, tag_name=tag)] == ids[:1]
     print(f"{rounds} rounds of 3 writers")
     assert rounds == 8
 

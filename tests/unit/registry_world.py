@@ -28,11 +28,12 @@ from trackside.forge.github import GithubForge
 from trackside.plan.objects import GitTree, fetch
 from trackside.plan.pipeline import inputs_of
 from trackside.plan.resolve import Job, resolve
-from trackside.plan.stage import Ports
-from trackside.registry.job import RegisterJob, register
+from trackside.registry.job import name_of, register
 from trackside.registry.package import LIMIT
+from trackside.registry.registration import RegisterJob
 from trackside.sandbox.server import Sandbox
 from trackside.store.branch import ApiRunStore
+from trackside.system.process import Processes
 
 NOW = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
 HELD = {"contents": "write", "pull-requests": "read", "actions": "write"}
@@ -176,37 +177,44 @@ class Trained:
 
     def pushed(self, commit: str) -> PushEvent:
         more = {"ref": "refs/heads/main", "branch": "main", "tag": "", "deleted": False}
-        return PushEvent(name="push", repository=self.repo, actor="ada", sha=commit, before="0" * 40, **more)
+        return PushEvent(**self._origin("push"), sha=commit, before="0" * 40, **more)
 
     def asked(self, **inputs: str) -> DispatchEvent:
         tip = self.sandbox.hub.default_tip(self.repo)[1]
         more = {"ref": "refs/heads/main", "sha": tip, "workflow": "release.yml"}
-        return DispatchEvent(name="workflow_dispatch", repository=self.repo, actor="ada", inputs=inputs, **more)
+        return DispatchEvent(**self._origin("workflow_dispatch"), inputs=inputs, **more)
+
+    def _origin(self, name: str) -> dict[str, str]:
+        return {"name": name, "repository": self.repo, "actor": "ada", "default_branch": "main"}
 
     def register(
-        self, event: PushEvent | DispatchEvent, forge: GithubForge | None = None, *, actor: str = "ada"
+        self,
+        event: PushEvent | DispatchEvent,
+        forge: GithubForge | None = None,
+        *,
+        actor: str = "ada",
+        run: str = "1",
+        processes: Processes = PROCESSES,
     ) -> Result:
-        """One run of the stage, in a folder of its own; `actor` started it."""
+        """One attempt of the stage in the workflow run `run`, in a folder of its own; `actor` started it."""
         forge = forge or self.forge()
         page = f"{self.sandbox.url}/{self.repo}"
         env = {"GITHUB_SERVER_URL": self.sandbox.url, "GITHUB_REPOSITORY": self.repo, "GITHUB_ACTOR": actor}
+        context = Context(env={**env, "GITHUB_RUN_ID": run, "GITHUB_JOB": "register"}, out=self.said)
         with forge, tempfile.TemporaryDirectory(dir=self.folder) as work:
-            ports = Ports(
+            job = RegisterJob(
                 forge=forge,
-                store=ApiRunStore(forge, "trackside-data"),
-                processes=PROCESSES,
+                processes=processes,
                 clock=StoppedClock(),
                 git_url=page,
                 token=forge._token,
-                workdir=Path(work),
                 web_url=page,
-            )
-            job = RegisterJob(
-                forge=forge,
-                ports=ports,
-                context=Context(env=env, out=self.said),
+                workdir=Path(work),
+                out=self.folder / "out",
+                context=context,
                 server=self.sandbox.url,
                 credentials={},
+                name=name_of(context),
                 limit=self.limit,
             )
             return register(event, job)

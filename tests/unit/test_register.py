@@ -9,7 +9,7 @@ import re
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,8 +35,9 @@ from trackside.plan.objects import read_commit
 from trackside.plan.resolve import Job, resolve
 from trackside.registry import read
 from trackside.registry.decide import version_of
+from trackside.registry.ledger import Ledger
 from trackside.registry.package import OWN, Package
-from trackside.registry.release import Registrar
+from trackside.registry.remote import Move, Remote
 from trackside.registry.tags import message, stage_tag
 from trackside.sandbox.actions.dispatcher import Dispatcher
 from trackside.sandbox.server import Sandbox
@@ -75,7 +76,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
                 target.write_bytes(source.read_bytes())
         return ""
 
-    for module in ("trackside.registry.job", "registry_world"):
+    for module in ("trackside.registry.registration", "registry_world"):
         monkeypatch.setattr(f"{module}.resolve", pipelines)
     monkeypatch.setattr("trackside.registry.files.transfer", copied)
 
@@ -94,6 +95,7 @@ def test_a_merge_becomes_a_release(place: Trained) -> None:
     names = {one.name: one.role for one in record.assets}
     assert names == {
         "model.bin": "model", "run.json": "run", "provenance.intoto.json": "statement", "README.md": "card",
+        "mlbom.cdx.json": "bom",
     }  # fmt: skip
     assert load(Run, place.asset("run.json", record.release_id)) == run
     statement = place.asset("provenance.intoto.json", record.release_id)
@@ -223,23 +225,23 @@ def test_a_newer_commit_that_only_began_is_not_overtaken(
     place.trained(older)
     newer = place.change(0.2)
     place.trained(newer, b"newer")
-    claim, begun = Registrar._claim, list[str]()
+    claim, begun = Ledger.claim, list[str]()
 
     class Killed(Exception):
         pass
 
-    def between(self: Registrar, release: Release) -> bool:
+    def between(self: Ledger, release: Release, text: str) -> bool:
         if release.commit == older and not begun:
             begun.append("newer")
             with contextlib.suppress(Killed):
                 place.register(place.pushed(newer))
-        won = claim(self, release)
+        won = claim(self, release, text)
         if release.commit == newer and killed and len(begun) == 1:
             begun.append("killed")
             raise Killed
         return won
 
-    monkeypatch.setattr(Registrar, "_claim", between)
+    monkeypatch.setattr(Ledger, "claim", between)
     assert place.register(place.pushed(older)).reason_code == "superseded"
     assert place.register(place.pushed(newer)).values["released"][0]["version"] == "1.0.0"
     assert [(one.commit, one.state) for one in place.records()] == [(newer, "published")]
@@ -259,22 +261,23 @@ def test_a_tag_that_somebody_made_by_hand_is_passed_over(place: Trained) -> None
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_tag_that_appears_after_the_claim_costs_one_version(place: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tag_that_appears_right_before_the_claim_costs_one_version(
+    place: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = place.start()
     commit = place.change(0.2)
     place.trained(commit)
-    forge, bare = place.forge(), place.sandbox.hub.bare(place.repo)
-    send = forge.client._send
+    bare, push = place.sandbox.hub.bare(place.repo), Remote.push
 
-    def racing(method: str, path: str, query: Any, body: Any) -> Any:
-        if method == "GET" and path.endswith("/git/ref/tags/delay%40v1.0.0"):
-            bare.update_ref("refs/tags/delay@v1.0.0", first, "0" * 40)
-        return send(method, path, query, body)
+    def racing(self: Remote, moves: Sequence[Move]) -> bool:
+        bare.update_ref("refs/tags/delay@v1.0.0", first, "0" * 40)
+        return push(self, moves)
 
-    monkeypatch.setattr(forge.client, "_send", racing)
-    assert place.register(place.pushed(commit), forge).values["released"][0]["version"] == "1.0.1"
+    monkeypatch.setattr(Remote, "push", racing)
+    assert place.register(place.pushed(commit)).values["released"][0]["version"] == "1.0.1"
     assert [(one.version, one.state) for one in place.records()] == [("1.0.1", "published")]
     assert [one["tag_name"] for one in place.releases()] == ["delay@v1.0.1"]
+    assert bare.sha("refs/tags/delay@v1.0.0") == first
 
 
 @pytest.mark.usefixtures("quick")
@@ -383,18 +386,18 @@ def test_two_merges_at_once_get_a_version_each(
 ) -> None:
     """The newer one is registered whole right before, or right behind, the older one's claim."""
     older, newer = trained_twice(place, 0)
-    claim, done = Registrar._claim, list[Result]()
+    claim, done = Ledger.claim, list[Result]()
 
-    def between(self: Registrar, release: Release) -> bool:
+    def between(self: Ledger, release: Release, text: str) -> bool:
         first = release.commit == older and not done
         if first and found_out:
             done.append(place.register(place.pushed(newer)))
-        won = claim(self, release)
+        won = claim(self, release, text)
         if first and not found_out:
             done.append(place.register(place.pushed(newer)))
         return won
 
-    monkeypatch.setattr(Registrar, "_claim", between)
+    monkeypatch.setattr(Ledger, "claim", between)
     done.append(place.register(place.pushed(older)))
     assert [one.reason_code for one in done] == ["released", "superseded" if found_out else "released"]
     consistent(place, older, newer, done)

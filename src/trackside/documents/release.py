@@ -25,7 +25,8 @@ class Asset(Part, frozen=True, kw_only=True):
 class Release(Document, frozen=True, kw_only=True):
     """`tag` is `<model>@v<version>`; `release_id` finds a draft, which the look-up by tag does not.
 
-    `model_digest` is the sha256 of the model file that the run recorded.
+    `tag_object` is the SHA of the annotated tag, whose push was the claim. `model_digest` is the sha256 of the model
+    file that the run recorded. A `draft` has its id and all its files: only publication is left.
     """
 
     schema: Literal["trackside.release/1"] = "trackside.release/1"
@@ -33,6 +34,7 @@ class Release(Document, frozen=True, kw_only=True):
     version: str
     tag: str
     commit: str
+    tag_object: str = ""
     run: str
     state: Literal["claimed", "draft", "published"]
     release_id: int = 0

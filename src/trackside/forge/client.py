@@ -41,10 +41,11 @@ class Unsure(TimedOut):
 
 @dataclass(frozen=True, kw_only=True)
 class Upload:
-    """In place of a body: a file whose bytes are sent without being held in memory."""
+    """In place of a body: a file whose bytes are sent without being held in memory. `told` hears how many were."""
 
     path: Path
     media_type: str
+    told: Callable[[int], None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

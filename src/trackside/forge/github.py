@@ -15,6 +15,7 @@ from trackside import __version__
 from trackside.errors import ForgeError
 from trackside.forge.attestations import AttestationReads
 from trackside.forge.client import Answer, Client, Download, NoAnswer, Upload
+from trackside.forge.drafts import Drafts
 from trackside.forge.read import ACTIONS_LOGIN
 from trackside.forge.talk import Reactions
 from trackside.forge.write import Writes
@@ -65,6 +66,7 @@ class GithubForge(Writes, AttestationReads):
         self._viewer = viewer or (ACTIONS_LOGIN if token.startswith("ghs_") else "")
         self._default_branch = ""
         self._reactions = Reactions()
+        self._drafts = Drafts()
 
     @property
     def calls(self) -> int:

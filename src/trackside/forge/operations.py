@@ -123,6 +123,13 @@ class DiscardDraft:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DiscardRemnant:
+    """Delete what an interrupted upload left of a release's asset; one that is gone, or whole, is `unchanged`."""
+
+    asset_id: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class PublishRelease:
     """Make a draft public with its last words; a published one with the same body is `unchanged`."""
 
@@ -214,6 +221,7 @@ Operation = (
     | DraftRelease
     | FillRelease
     | DiscardDraft
+    | DiscardRemnant
     | PublishRelease
     | React
     | AddLabels

@@ -1,32 +1,18 @@
-"""Tags and releases: what is read of them, and the operations that make them, each safe to repeat."""
+"""Tags and releases: what is read of them, and the operation that makes a tag, safe to repeat."""
 
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from trackside.errors import Conflict, DataError, ForgeError, TimedOut
-from trackside.forge.client import Client, Download, Unsure, Upload, segment, segments
+from trackside.forge.client import Client, Download, Unsure, segment, segments
 from trackside.forge.model import FoundAsset, FoundRelease, Pull, TagObject, TagRef
-from trackside.forge.operations import (
-    Applied,
-    CreateTag,
-    DraftRelease,
-    FillRelease,
-    PublishRelease,
-    ReleaseAsset,
-)
+from trackside.forge.operations import Applied, CreateTag
 from trackside.forge.read import pull_of
 from trackside.system.files import sha256_of
-from trackside.system.text import clean, cut
-
-MAX_BODY = 125_000
-"""Characters of a release's notes."""
-
-MAX_TITLE = 255
 
 
 class ReleaseReads:
@@ -93,11 +79,6 @@ class ReleaseReads:
                 f"release asset {asset_id} has the digest {found}, not {digest}", reason_code="content_mismatch"
             )
 
-    def contains(self, tip: str, commit: str) -> bool:
-        """Whether a commit is, or came before, the tip of a branch or another commit."""
-        raw = self.client.find(f"/compare/{segment(f'{commit}...{tip}')}")
-        return raw is not None and raw["status"] in ("ahead", "identical")
-
     def merged_by(self, sha: str) -> tuple[Pull, ...]:
         """Merged pull requests that hold a commit: the one whose merge it is comes first, then the newest.
 
@@ -157,22 +138,6 @@ def download(
                 raise
 
 
-def write_release(client: Client, operation: CreateTag | DraftRelease | FillRelease | PublishRelease) -> Applied:
-    """Apply one of the operations of this module."""
-    match operation:
-        case CreateTag():
-            return create_tag(client, operation)
-        case DraftRelease():
-            return draft_release(client, operation)
-        case FillRelease():
-            return fill_release(client, operation)
-        case PublishRelease():
-            return publish_release(client, operation)
-
-
-# Tags
-
-
 def create_tag(client: Client, operation: CreateTag) -> Applied:
     """An annotated tag: the object first, then the ref that makes it visible.
 
@@ -227,131 +192,3 @@ def _same_commit(operation: CreateTag, there: tuple[str, str], outcome: str) -> 
             reason_code="tag_taken",
         )
     return Applied(operation=operation, outcome=outcome, id=held)
-
-
-# Releases
-
-
-def draft_release(client: Client, operation: DraftRelease) -> Applied:
-    """A draft of the tag; one that exists, or is published already, is used again."""
-    body = {
-        "tag_name": operation.tag,
-        "target_commitish": operation.commit,
-        "name": clean(operation.title)[:MAX_TITLE],
-        "body": cut(operation.body, MAX_BODY),
-        "draft": True,
-        "prerelease": operation.prerelease,
-    }
-    found = _find_release(client, operation)
-    if found is not None:
-        return _drafted(operation, found, "unchanged")
-
-    def send() -> FoundRelease:
-        return release_of(client.post("/releases", body))
-
-    made = client.create(send, lambda: _find_release(client, operation))
-    # Drafts may share a tag name: of two that came together the oldest stays, and each writer reckons the same.
-    first = _find_release(client, operation) or made
-    if first.id != made.id:
-        client.delete(f"/releases/{made.id}")
-    return _drafted(operation, first, "created")
-
-
-def _drafted(operation: DraftRelease, found: FoundRelease, outcome: str) -> Applied:
-    return Applied(operation=operation, outcome=outcome, id=found.id, url=found.url)
-
-
-def _find_release(client: Client, operation: DraftRelease) -> FoundRelease | None:
-    """By id, which finds drafts too; else the oldest one of the tag in the list, where drafts are."""
-    if operation.release_id:
-        raw = client.find(f"/releases/{operation.release_id}")
-        if raw is not None and raw["tag_name"] == operation.tag:
-            return release_of(raw)
-    same = [release_of(one) for one in client.pages("/releases") if one["tag_name"] == operation.tag]
-    return min(same, key=lambda one: (one.draft, one.id), default=None)
-
-
-def fill_release(client: Client, operation: FillRelease) -> Applied:
-    """Upload what is missing and replace what differs, then look again that all is there.
-
-    Raises:
-        DataError: a file on this machine is not what its digest says, or GitHub holds other bytes than were sent.
-    """
-    raw = client.get(f"/releases/{operation.release_id}")
-    release = release_of(raw)
-    there = {one.name: one for one in assets_of(client, release.id)}
-    sent = 0
-    for asset in operation.assets:
-        found = there.get(asset.name)
-        if found is not None and _is(client, found, asset):
-            continue
-        if found is not None:
-            client.delete(f"/releases/assets/{found.id}")
-        _upload(client, release, asset)
-        sent += 1
-    if sent:
-        there = {one.name: one for one in assets_of(client, release.id)}
-        for asset in operation.assets:
-            found = there.get(asset.name)
-            if found is None or not _is(client, found, asset):
-                raise DataError(
-                    f"release {release.tag} does not hold {asset.name} as it was uploaded",
-                    why=f"expected {asset.digest}, found {(found.digest or found.size) if found else 'nothing'}",
-                    remedy="run the job again",
-                    reason_code="content_mismatch",
-                )
-    return Applied(operation=operation, outcome="updated" if sent else "unchanged", id=release.id, url=release.url)
-
-
-def _upload(client: Client, release: FoundRelease, asset: ReleaseAsset) -> None:
-    found = sha256_of(asset.path)
-    if found != asset.digest:
-        raise DataError(f"{asset.name} changed before it was uploaded", why=f"{found} instead of {asset.digest}")
-
-    def send() -> FoundAsset:
-        body = Upload(path=asset.path, media_type=asset.media_type)
-        try:
-            made, _ = client.request(
-                "POST", release.upload_url, query={"name": asset.name}, body=body, repeatable=False
-            )
-        except Unsure:
-            raise
-        except ForgeError:  # another writer may have sent the very same file meanwhile
-            same = [one for one in assets_of(client, release.id) if one.name == asset.name and _is(client, one, asset)]
-            if not same:
-                raise
-            return same[0]
-        return asset_of(made)
-
-    def find() -> FoundAsset | None:
-        """What an upload with a lost answer left: whole, or a remnant that is taken away."""
-        for one in assets_of(client, release.id):
-            if one.name == asset.name:
-                if _is(client, one, asset):
-                    return one
-                client.delete(f"/releases/assets/{one.id}")
-        return None
-
-    client.create(send, find)
-
-
-def _is(client: Client, found: FoundAsset, asset: ReleaseAsset) -> bool:
-    """Whether an asset has the wanted bytes: by GitHub's digest, else by fetching them."""
-    if not found.uploaded or found.size != asset.size:
-        return False
-    if found.digest:
-        return found.digest == asset.digest
-    with tempfile.TemporaryDirectory(prefix="trackside-") as folder:
-        path = Path(folder) / "asset"
-        download(client, found.id, path)
-        return sha256_of(path) == asset.digest
-
-
-def publish_release(client: Client, operation: PublishRelease) -> Applied:
-    """Make a draft public with its last words."""
-    release = release_of(client.get(f"/releases/{operation.release_id}"))
-    body = cut(operation.body, MAX_BODY)
-    if not release.draft and clean(release.body).rstrip() == clean(body).rstrip():
-        return Applied(operation=operation, outcome="unchanged", id=release.id, url=release.url)
-    raw = client.patch(f"/releases/{release.id}", {"draft": False, "body": body})
-    return Applied(operation=operation, outcome="updated", id=release.id, url=release_of(raw).url)

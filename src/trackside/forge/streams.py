@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, Any
 
 import requests
 from urllib3.exceptions import HTTPError
@@ -61,12 +61,36 @@ def _upload(
             method,
             url,
             params=dict(query),
-            data=file if size else b"",  # an empty file object would be sent in chunks, which GitHub refuses
+            data=_Sent(file, size, body.told)
+            if size
+            else b"",  # an empty file object would be sent in chunks, which GitHub refuses
             headers={**headers, "Content-Type": body.media_type, "Accept": "application/vnd.github+json"},
             timeout=(timeout, TRANSFER_TIMEOUT),
             allow_redirects=False,
         )
     return _answer(answer, answer.text)
+
+
+class _Sent:
+    """A file on its way, of known length, that tells how far it is."""
+
+    def __init__(self, file: IO[bytes], size: int, told: Callable[[int], None] | None) -> None:
+        self._file, self._size, self._told = file, size, told
+        self._sent = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        while piece := self.read(CHUNK):
+            yield piece
+
+    def read(self, size: int = -1) -> bytes:
+        piece = self._file.read(size)
+        self._sent += len(piece)
+        if self._told is not None:
+            self._told(self._sent)
+        return piece
 
 
 def _download(

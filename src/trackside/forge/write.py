@@ -11,6 +11,7 @@ from trackside.forge.approvals import ApprovalReads
 from trackside.forge.client import segment
 from trackside.forge.commit import commit_files
 from trackside.forge.deployments import mark_deployed
+from trackside.forge.drafts import Drafts
 from trackside.forge.model import Annotation, CheckRun, Comment, WorkflowRun
 from trackside.forge.operations import (
     AddLabels,
@@ -18,6 +19,8 @@ from trackside.forge.operations import (
     CancelRun,
     CommitFiles,
     CreateTag,
+    DiscardDraft,
+    DiscardRemnant,
     DispatchWorkflow,
     DraftRelease,
     FillRelease,
@@ -34,7 +37,8 @@ from trackside.forge.operations import (
 from trackside.forge.proposals import ProposalReads, merge_pull, propose_change, upsert_issue
 from trackside.forge.read import Reads, check_of, comment_of
 from trackside.forge.refs import RefWrites
-from trackside.forge.releases import ReleaseReads, write_release
+from trackside.forge.releases import ReleaseReads, create_tag
+from trackside.forge.remnants import discard_remnant
 from trackside.forge.talk import Reactions, TalkReads, add_labels
 from trackside.system.text import clean, cut, length
 
@@ -58,6 +62,7 @@ class Writes(Reads, ReleaseReads, TalkReads, RefWrites, ProposalReads, ApprovalR
     """The writing half of `GithubForge`."""
 
     _reactions: Reactions
+    _drafts: Drafts
 
     def apply(self, operations: Iterable[Operation], *, dry_run: bool = False) -> tuple[Applied, ...]:
         return tuple(self._one(operation, dry_run=dry_run) for operation in operations)
@@ -83,8 +88,12 @@ class Writes(Reads, ReleaseReads, TalkReads, RefWrites, ProposalReads, ApprovalR
                     return self._cancel(operation)
                 case CommitFiles():
                     return commit_files(self.client, operation)
-                case CreateTag() | DraftRelease() | FillRelease() | PublishRelease():
-                    return write_release(self.client, operation)
+                case CreateTag():
+                    return create_tag(self.client, operation)
+                case DraftRelease() | FillRelease() | PublishRelease() | DiscardDraft():
+                    return self._drafts.apply(self.client, operation)
+                case DiscardRemnant():
+                    return discard_remnant(self.client, operation)
                 case React():
                     return self._reactions.react(self.client, operation, self.viewer)
                 case AddLabels():

@@ -117,7 +117,11 @@ def nothing(ports: Ports, code: str, message: str) -> Planned:
 
 def policy_of(ports: Ports, branch: str) -> tuple[Config, str] | None:
     """The default branch's policy and its text; None where it has none. Raises ConfigError."""
-    raw = ports.forge.file(CONFIG_FILE, branch)
+    return read_policy(ports.forge.file(CONFIG_FILE, branch))
+
+
+def read_policy(raw: bytes | None) -> tuple[Config, str] | None:
+    """A policy file's bytes, understood, and its text; None for no file. Raises ConfigError."""
     if raw is None:
         return None
     try:

@@ -1,26 +1,28 @@
 """One model's release, step by step, so that whoever is killed at any point is carried on by the next attempt.
 
-claim on the data branch → annotated tag → draft → its id on the data branch → files, verified → publish → record.
+tag and record in one push, which is the claim → draft → files, verified → draft and files on record → publish → record.
 A claim names run and commit: a re-run finds it and makes the same version. Whoever loses a race takes the next one.
+
+Only the job that made a draft fills it. Of two jobs with one claim, the first to put its whole draft on record has the
+release; the other one throws its own away. So what is published is a draft that nobody writes to any more.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
 
-from trackside.documents.codec import dump
 from trackside.documents.release import Release
 from trackside.documents.run import Run
-from trackside.errors import Conflict, ForgeError
+from trackside.errors import Conflict, ForgeError, NotFound
+from trackside.forge.model import FoundAsset, FoundRelease
 from trackside.forge.operations import (
     Applied,
-    CommitFiles,
-    CreateTag,
+    DiscardDraft,
     DraftRelease,
     FillRelease,
     Operation,
@@ -28,153 +30,191 @@ from trackside.forge.operations import (
 )
 from trackside.forge.ports import Writer
 from trackside.registry.decide import Decision, Wish, decide, version_of
+from trackside.registry.ledger import RACES, Known, Ledger
 from trackside.registry.package import Package
-from trackside.registry.read import RegistryReader, record, record_path
 from trackside.registry.tags import message
-from trackside.registry.versions import Version
 from trackside.train.provenance import statement
 
-ROUNDS = 10
-"""How often a version that somebody else took is given up for the next."""
+LINK = "releases.md"
 
 
-class Forge(RegistryReader, Writer, Protocol):
-    """Reads of the registry, the order of commits, and the writer."""
+class Forge(Writer, Protocol):
+    """Releases, the order of commits, and the writer."""
 
-    def contains(self, tip: str, commit: str) -> bool: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Known:
-    """The registry as it was read: records of one model, and the versions whose tag names are used up."""
-
-    records: tuple[Release, ...]
-    taken: frozenset[Version]
+    def contains(self, branch: str, sha: str) -> bool: ...
+    def release(self, release_id: int) -> FoundRelease: ...
+    def releases(self, *, limit: int = 0) -> tuple[FoundRelease, ...]: ...
+    def assets(self, release_id: int) -> tuple[FoundAsset, ...]: ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Registrar:
-    """Makes releases.
+    """Makes the releases of one model.
 
-    `read_again` reads the registry anew. `inspect` raises for a model that must not be released; it is called before
-    anything is written. `pack` puts the files and texts of a version together: called once the version is certain, and
-    again by every attempt. `branch` is the data branch, `server` GitHub's address.
+    `ask` completes a wish once a version is to be made of it. `inspect` raises for a model that must not be released;
+    it is called before anything is written. `pack` puts the files and texts of a version together: called once the
+    version is certain, and again by every attempt. `server` is GitHub's address; `job` names the job whose attempts
+    may go on with each other's drafts.
     """
 
     forge: Forge
-    branch: str
-    read_again: Callable[[], Known]
+    ledger: Ledger
+    ask: Callable[[Wish], Wish]
     inspect: Callable[[], None]
     pack: Callable[[Release, Known], tuple[Package, str]]
     server: str
+    job: str
     say: Callable[[str], None]
+    _before: dict[str, bool] = field(default_factory=dict)
 
-    def release(self, wish: Wish, known: Known) -> Decision:
+    def release(self, wish: Wish) -> Decision:
         """Bring the wish to its end: the decision says what it was, its release is as it is recorded now.
 
-        Args:
-            known: the registry as the caller read it.
-
         Raises:
-            ForgeError: GitHub failed, or `ROUNDS` versions in a row were taken by others.
+            ForgeError: GitHub failed or refuses, or `RACES` attempts in a row were overtaken by others.
             DataError, ToolError: the model cannot be had as it was recorded.
             Refused: it could run code when it is loaded.
         """
-        lost: set[Version] = set()
-        for attempt in range(ROUNDS):
-            known = self.read_again() if attempt else known
-            decision = decide(wish, known.records, {*known.taken, *lost})
+        model, known, asked = wish.run.model, self.ledger.known(wish.run.model), False
+        for attempt in range(RACES):
+            if attempt:
+                self.ledger.remote.pause(min(attempt, 3))
+                self.ledger.refresh()
+                known = self.ledger.known(model)
+            decision = decide(wish, known.records, known.taken)
             if decision.kind in ("there", "unchanged"):
                 return decision
-            release = decision.release
-            if decision.kind == "claim":
+            fresh, release = decision.kind == "claim", decision.release
+            if fresh:
                 newer = self._newer(release, known)
                 if newer is not None:
                     return Decision(kind="superseded", release=newer)
-                self.inspect()
-                release = msgspec.structs.replace(
-                    release, statement_digest=_digest(statement_of(wish.run, self.server))
-                )
-                if not self._claim(release):
+                if not asked:
+                    self.inspect()
+                    wish, asked = self.ask(wish), True
+                    release = decide(wish, known.records, known.taken).release
+                release = self._described(release, wish.run)
+                if not self.ledger.claim(release, f"Claim {release.tag} for run {release.run}"):
                     self.say(f"{release.tag}: somebody else was faster")
                     continue
-            if not self._tag(release):
-                lost.add(version_of(release))
-                continue
-            return Decision(kind=decision.kind, release=self._publish(release, known))
+            made = self._publish(release, known, fresh=fresh)
+            if made is not None:
+                return Decision(kind=decision.kind, release=made)
+            self.say(f"{release.tag}: another job releases it")
         raise Conflict(
-            f"{wish.run.model}: {ROUNDS} versions in a row were taken by others",
-            remedy="run the job again",
-            link="releases.md",
+            f"{model}: {RACES} attempts in a row were overtaken by others", remedy="run the job again", link=LINK
         )
 
     def _newer(self, release: Release, known: Known) -> Release | None:
         """The highest version, begun or out, where a newer commit has it: it must stay the highest."""
         last = max(known.records, key=version_of, default=None)
-        if last is None or last.commit == release.commit or not self.forge.contains(last.commit, release.commit):
+        if last is None or last.commit == release.commit:
             return None
-        return last
+        if last.commit not in self._before:
+            self._before[last.commit] = self.forge.contains(last.commit, release.commit)
+        return last if self._before[last.commit] else None
 
-    def _claim(self, release: Release) -> bool:
-        """Whether the version is ours now: the first to write its record has it."""
-        path = record_path(release.model, release.version)
-        self._commit(release, f"Claim {release.tag} for run {release.run}", keep=frozenset({path}))
-        there = record(self.forge, release.model, release.version, branch=self.branch)
-        return there is not None and (there.run, there.commit) == (release.run, release.commit)
+    def _described(self, release: Release, run: Run) -> Release:
+        """With what is certain before the claim: the statement's digest, and the tag that names it."""
+        digest = "sha256:" + hashlib.sha256(statement_of(run, self.server)).hexdigest()
+        release = msgspec.structs.replace(release, statement_digest=digest)
+        made = self.ledger.made_tag(release, tag_message(release))
+        return msgspec.structs.replace(release, tag_object=made)
 
-    def _tag(self, release: Release) -> bool:
-        """Tag the commit; where the name is used up elsewhere, our claim is taken back."""
-        try:
-            self._apply(CreateTag(name=release.tag, commit=release.commit, message=tag_message(release)))
-        except ForgeError as error:
-            if error.reason_code != "tag_taken" or release.state != "claimed":
-                raise
-            self.say(f"{release.tag}: the tag exists elsewhere")
-            path = record_path(release.model, release.version)
-            give_up = CommitFiles(branch=self.branch, message=f"Give up {release.tag}", files={path: None})
-            self._apply(give_up)
-            return False
-        return True
-
-    def _publish(self, release: Release, known: Known) -> Release:
-        drafted = self._apply(
-            DraftRelease(
-                tag=release.tag,
-                commit=release.commit,
-                title=title_of(release.model, release.version),
-                body=waiting(release.model, release.version),
-                release_id=release.release_id,
+    def _tagged(self, release: Release) -> Release:
+        """The release with its tag, which is put back where somebody took it away. Raises Conflict: it was moved."""
+        there = self.ledger.look.tags.get(release.tag)
+        if there is None:
+            release = msgspec.structs.replace(release, tag_object=self.ledger.made_tag(release, tag_message(release)))
+            if self.ledger.restore_tag(release):
+                return release
+            self.ledger.refresh()
+            there = self.ledger.look.tags.get(release.tag)
+        if there is None or there.commit != release.commit or not there.annotated:
+            found = "is gone" if there is None else f"is at {there.commit[:12]}, not at {release.commit[:12]}"
+            raise Conflict(
+                f"the tag {release.tag} {found if there is None or there.annotated else 'is no annotated one'}",
+                why="somebody changed it after the version was claimed",
+                remedy=f"trackside models doctor {release.model}",
+                link=LINK,
+                reason_code="tag_taken",
             )
-        )
-        number = int(drafted.id)
-        if release.release_id != number:
-            release = msgspec.structs.replace(release, state="draft", release_id=number)
-            self._commit(release, f"Draft {release.tag}")
-        package, notes = self.pack(release, known)
-        self._apply(FillRelease(release_id=number, assets=tuple(package.uploads)))
-        published = self._apply(PublishRelease(release_id=number, body=notes))
-        release = msgspec.structs.replace(
-            release, state="published", release_id=number, url=published.url, assets=package.assets
-        )
-        self._commit(release, f"Release {release.tag}")
-        self.say(f"{release.tag}: {release.url}")
-        return release
+        return msgspec.structs.replace(release, tag_object=there.object)
 
-    def _commit(self, release: Release, text: str, *, keep: frozenset[str] = frozenset()) -> None:
-        files: dict[str, str | None] = {record_path(release.model, release.version): dump(release).decode()}
-        self._apply(CommitFiles(branch=self.branch, message=text, files=files, keep=keep))
+    def _publish(self, before: Release, known: Known, *, fresh: bool) -> Release | None:
+        """From the record of a claim (`fresh`: of just now) to the published one; None where another job was faster."""
+        release = self._tagged(before)
+        package, notes = self.pack(release, known)
+        if release.state == "draft" and self._whole(release):
+            return self._out(release, notes, before)
+        number = int(self._apply(self._draft(release, fresh=fresh)).id)
+        fill = FillRelease(release_id=number, assets=tuple(package.uploads), told=self.say)
+        (filled,) = self.forge.apply([fill])
+        if filled.outcome == "failed":
+            self.ledger.refresh()
+            if self.ledger.record(before.model, before.version) == before:
+                raise _failed(filled)
+            self._apply(DiscardDraft(release_id=number))
+            return None
+        release = msgspec.structs.replace(release, state="draft", release_id=number, assets=package.assets)
+        if not self.ledger.write(release, f"Draft {release.tag}", before=before):
+            self._apply(DiscardDraft(release_id=number))
+            return None
+        if not fresh:
+            self._sweep(release)
+        return self._out(release, notes, release)
+
+    def _draft(self, release: Release, *, fresh: bool) -> DraftRelease:
+        return DraftRelease(
+            tag=release.tag,
+            commit=release.commit,
+            title=title_of(release.model, release.version),
+            body=f"{waiting(release.model, release.version)}\n<!-- trackside: job {self.job} -->\n",
+            fresh=fresh,
+        )
+
+    def _whole(self, release: Release) -> bool:
+        """Whether a recorded draft, or what became of it, still holds every file."""
+        try:
+            found = self.forge.release(release.release_id)
+        except NotFound:
+            return False
+        if not release.assets:
+            return False
+        held = {one.name: one.digest for one in self.forge.assets(found.id) if one.uploaded}
+        return found.tag == release.tag and all(held.get(one.name) == one.digest for one in release.assets)
+
+    def _sweep(self, release: Release) -> None:
+        """Throw away what earlier attempts and slower jobs began: they can publish none of it any more."""
+        ours = waiting(release.model, release.version).rstrip()
+        for one in self.forge.releases():
+            if one.tag == release.tag and one.draft and one.id != release.release_id and one.body.startswith(ours):
+                self._apply(DiscardDraft(release_id=one.id))
+
+    def _out(self, release: Release, notes: str, before: Release) -> Release | None:
+        """Publish what is whole and on record (as `before`), then say so on record."""
+        published = self._apply(PublishRelease(release_id=release.release_id, body=notes))
+        made = msgspec.structs.replace(release, state="published", url=published.url)
+        if not self.ledger.write(made, f"Release {release.tag}", before=before):
+            return None
+        self.say(f"{made.tag}: {made.url}")
+        return made
 
     def _apply(self, operation: Operation) -> Applied:
         (applied,) = self.forge.apply([operation])
         if applied.outcome == "failed":
-            raise ForgeError(
-                f"{type(operation).__name__} failed",
-                why=applied.error.removeprefix("error: "),
-                remedy="re-run the job: it goes on where it was stopped",
-                link="releases.md",
-                reason_code=applied.reason_code,
-            )
+            raise _failed(applied)
         return applied
+
+
+def _failed(applied: Applied) -> ForgeError:
+    return ForgeError(
+        f"{type(applied.operation).__name__} failed",
+        why=applied.error.removeprefix("error: "),
+        remedy="re-run the job: it goes on where it was stopped",
+        link=LINK,
+        reason_code=applied.reason_code,
+    )
 
 
 def statement_of(run: Run, server: str) -> bytes:
@@ -201,7 +241,3 @@ def waiting(model: str, version: str) -> str:
 def previous(release: Release, records: Iterable[Release]) -> Release | None:
     """The version that a release is compared with."""
     return next((one for one in records if release.previous and one.version == release.previous), None)
-
-
-def _digest(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
