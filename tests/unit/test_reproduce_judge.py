@@ -160,7 +160,7 @@ CHANGES: list[tuple[str, str, dict[str, Any]]] = [
     ("Python", "python", {"python": "3.11.2"}),
     ("lock", "package", {"lock_digest": "sha256:" + "9" * 64}),
     ("numpy", "package", {"installed": ["numpy==2.1.0", "scipy==1.14.0"]}),
-    ("scipy", "package", {"installed": ["numpy==2.0.1"]}),
+    ("scipy", "package", {"installed": ["numpy==2.0.1"], "packages": 1}),
     ("packages", "package", {"installed": [], "packages_digest": "sha256:" + "9" * 64}),
     ("operating system", "system", {"os": "Ubuntu 24.04"}),
     ("kernel", "system", {"kernel": "6.8"}),

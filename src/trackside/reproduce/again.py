@@ -12,7 +12,7 @@ from trackside.documents.codec import load
 from trackside.documents.run import Run, Source, Trigger
 from trackside.errors import DataError, ToolError, TracksideError
 from trackside.reproduce.code import Code
-from trackside.reproduce.explain import NAMED, differences
+from trackside.reproduce.explain import ABSENT, NAMED, differences
 from trackside.system.process import Processes
 from trackside.train import state
 from trackside.train.environment import probe
@@ -80,6 +80,7 @@ def _told(error: ToolError, recorded: Run, job: TrainJob) -> TracksideError:
     done = state.read(job.state, state.Reproduced)
     if error.reason_code == "stage_failed" and done is not None and done.environment is not None:
         found = [one for one in differences(recorded, done.environment, done.hardware) if one.matters]
+        found.sort(key=lambda one: one.here != ABSENT)  # what a stage cannot import comes first
         named = "; ".join(f"{one.input}: recorded {one.recorded}, here {one.here}" for one in found[:NAMED])
         error.why = "; ".join(part for part in (_last(error.log), named) if part)
         error.remedy = "look into it with --keep DIR, then `dvc repro` there"

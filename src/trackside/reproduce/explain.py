@@ -116,8 +116,8 @@ def _pairs(kind: Kind, *rows: tuple[str, str, str], matters: bool = True) -> Ite
 
 
 def _packages(old: Environment, new: Environment) -> Iterator[InputDifference]:
-    """By name where both sides list them, other versions before what is not there; else by digest."""
-    if not old.installed or not new.installed:
+    """By name where both sides list them: other versions first, then what only this machine has, then what it lacks."""
+    if not _listed(old) or not _listed(new):
         yield from _pairs(
             "package",
             (
@@ -128,8 +128,13 @@ def _packages(old: Environment, new: Environment) -> Iterator[InputDifference]:
         )
         return
     then, now = (dict(line.partition("==")[::2] for line in one.installed) for one in (old, new))
-    for name in sorted({*then, *now}, key=lambda name: (name not in then or name not in now, name)):
+    for name in sorted({*then, *now}, key=lambda name: (name not in now, name not in then, name)):
         yield from _pairs("package", (name, then.get(name, ABSENT), now.get(name, ABSENT)))
+
+
+def _listed(one: Environment) -> bool:
+    """Whether the list is whole: records of an older version, and shortened ones, have none."""
+    return bool(one.python) and len(one.installed) == one.packages
 
 
 def _variables(old: Environment, new: Environment) -> Iterator[InputDifference]:
