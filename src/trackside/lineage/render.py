@@ -94,7 +94,7 @@ def _head(answer: Answer) -> str:
         lines.append("nothing that is recorded has this digest or path")
     for node in (graph.nodes[name] for name in start.nodes[:3] if start.kind != "run"):
         paths = ", ".join(node.facts.get("paths", ())[:3]) if start.title == node.name else ""
-        if detail := plain(paths) + (_size(node) if paths else "") or _detail(node):
+        if detail := f"at {plain(paths)}{_size(node)}" if paths else _detail(node):
             lines.append(detail)
     return "\n".join([*lines, *start.notes])
 
