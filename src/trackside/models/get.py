@@ -111,10 +111,13 @@ def _identity(found: Found, release: Release) -> dict[str, Any]:
 
 def target_name(release: Release) -> str:
     """What the model is called where it is put: the last part of its path. Raises DataError for what no model is."""
-    path = next(one.path for one in release.assets if one.role == "model")
-    name = path.rpartition("/")[2]
-    if not name or name.startswith(".") or "\\" in name or printable(name) != name:
-        raise DataError(f"{printable(path)[:100]!r} is no path of a model", link=LINK, reason_code="document_invalid")
+    return _plain(next(one.path for one in release.assets if one.role == "model").rpartition("/")[2])
+
+
+def _plain(name: str) -> str:
+    """A file's name that hides nothing and leads nowhere. Raises DataError."""
+    if not name or name.startswith(".") or "/" in name or "\\" in name or printable(name) != name:
+        raise DataError(f"{printable(name)[:100]!r} is no name of a file", link=LINK, reason_code="document_invalid")
     return name
 
 
@@ -132,10 +135,11 @@ def _planned(fetcher: Fetcher, wish: Wish) -> dict[str, Any]:
 def _got(fetcher: Fetcher, wish: Wish) -> dict[str, Any]:
     release, target = fetcher.release, wish.folder / target_name(fetcher.release)
     wish.folder.mkdir(parents=True, exist_ok=True)
-    others = [one for one in fetcher.wanted if one.role != "model"] if wish.everything else []
+    others = [one for one in fetcher.wanted if one.role != "model" and _plain(one.name)] if wish.everything else []
     already = _stays(target, release.model_digest, force=wish.force)
-    stay = {one.name for one in others if _stays(wish.folder / one.name, one.digest, force=wish.force)}
-    if already and len(stay) == len(others):
+    stay = [one for one in others if _stays(wish.folder / one.name, one.digest, force=wish.force)]
+    there = already and len(stay) == len(others)
+    if there:
         gate = look_into(target, wish.trust, tag=release.tag)
     else:
         fetcher.bring()
@@ -150,6 +154,7 @@ def _got(fetcher: Fetcher, wish: Wish) -> dict[str, Any]:
                     _place(path, wish.folder / path.name, asset.digest, force=wish.force)
     return {
         "dry_run": False,
+        "there": there,
         "path": str(target),
         "size": sum(one.size for one in fetcher.wanted),
         "fetched": fetcher.fetched,
@@ -276,7 +281,7 @@ def _say(context: Context, document: dict[str, Any]) -> None:
         return
     gate = document["gate"]
     found = f"{gate['pickles']} pickles, {gate['imports']} known imports" if gate["pickles"] else "no pickle in it"
-    how = "from the cache" if not came else f"{size(came)} fetched"
+    how = "there already" if document["there"] else "from the cache" if not came else f"{size(came)} fetched"
     context.say(printable(f"{name} is at {document['path']}"))
     context.say(printable(f"  {weight}, {how}; {document['digest']} as trained; {found}"))
     for path in document["files"][1:]:

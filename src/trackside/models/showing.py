@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -130,7 +131,8 @@ def show_model(context: Context, source: Source, model: str, limit: int, now: da
     if stages:
         context.say("\n" + stages)
     if made:
-        context.say("\n" + version_table(made, now, room))
+        text = version_table(made, now, room)
+        context.say("\n" + text + legend(text))
     total = len(state.versions(model)) + len(state.deregistered(model))
     if len(made) < total:
         context.say(f"\n{total - len(made)} older versions: -n 0 shows all")
@@ -177,6 +179,14 @@ def version_table(made: Sequence[Line], now: datetime, room: int) -> str:
         if not room or len(names) <= 1 or max(len(line) for line in text.splitlines()) <= room:
             return text
         names = names[:-1]
+
+
+def legend(text: str) -> str:
+    """What the signs of a table mean, where it has them."""
+    signs = [f"{sign} {word}" for sign, word in (("↑", "higher is better"), ("↓", "lower is better")) if sign in text]
+    changed = re.search(r"\d [+-]", text) is not None
+    signs += ["+ - against the version before" + (", ! for the worse" if "!" in text else "")] if changed else []
+    return f"\n({'; '.join(signs)})" if signs else ""
 
 
 def _cells(one: Line, names: Iterable[str], now: datetime) -> list[str]:

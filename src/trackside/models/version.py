@@ -118,7 +118,7 @@ def show_version(context: Context, source: Source, spec: Spec, now: datetime) ->
     room = columns(context)
     held = f", in {', '.join(line.stages)}" if line.stages else ""
     context.say(printable(f"{found.tag}{held}" + (f": {line.state}" if line.state else "")))
-    context.say(table(["", ""], [row for row in _facts(line, now) if row[1]], room=room, shrink={1: 30}).lstrip("\n"))
+    context.say(table(["", ""], [row for row in _facts(line, now) if row[1]]).lstrip("\n"))
     for text in (_metrics(line, room), _files(line.release, room), log([entry(state, one) for one in events], room)):
         if text:
             context.say("\n" + text)

@@ -44,7 +44,7 @@ def parse_spec(text: str, *, model_alone: bool = False) -> Spec:
     Raises:
         ConfigError: it names nothing; with `model_alone` a model's name is one.
     """
-    name = text.strip()[:LONGEST]
+    name = text.strip() if len(text) <= LONGEST else ""
     folder, colon, rest = name.partition(":")
     if colon and "=" not in name and "#" not in folder and "@" not in folder:
         name = f"{folder}={rest}"
@@ -193,6 +193,9 @@ def latest(state: RegistryState, model: str) -> Version | None:
 def _asked(state: RegistryState, spec: Spec) -> Version | None:
     if spec.query == "version":
         return spec.version
+    unsure = next((one for one in state.problems(spec.model) if one.ambiguous and not one.stage), None)
+    if unsure is not None:  # the version that it is about may be the one
+        raise _ambiguous(unsure)
     return latest(state, spec.model) if spec.query == "latest" else max(state.versions(spec.model), default=None)
 
 
