@@ -120,7 +120,7 @@ class Story:
             standing.pop(key, None)
             if one.tag.action == "assign":
                 standing[key] = one
-            elif one.commit:
+            elif one.commit and not one.trailers.get("Version"):
                 for other in [key for key, held in standing.items() if held.commit == one.commit]:
                     del standing[other]
             now = next(reversed(standing.values()), None)
