@@ -167,6 +167,7 @@ REASONS: dict[str, str] = {
     "trust_root_missing": "There is no trust root to verify signatures with.",
     "unauthorized": "GitHub does not know the token.",
     "uncommitted": "The run trained changes that were never committed.",
+    "verified": "Every link between the version and what it was made of holds.",
     "version_deprecated": "The version is out of use.",
     "version_in_stage": "The version is in a stage, so it cannot be taken out of use.",
     "version_unknown": "The model has no such version.",

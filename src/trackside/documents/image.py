@@ -22,7 +22,8 @@ class Smoke(Part, frozen=True, kw_only=True):
 
 class Image(Document, frozen=True, kw_only=True):
     """`digest` is what the registry gave back after the push (empty: built, not pushed). `inputs_digest` is over all
-    that decides the image: the same inputs are not built or pushed again. Sizes in bytes.
+    that decides the image: the same inputs are not built or pushed again. `sbom_digest` is of the release's
+    `sbom.cdx.json`. Sizes in bytes.
     """
 
     schema: Literal["trackside.image/1"] = "trackside.image/1"
@@ -43,5 +44,6 @@ class Image(Document, frozen=True, kw_only=True):
     requirements_digest: str = ""
     backend: str = ""
     container: bool = True
+    sbom_digest: str = ""
     smoke: Smoke
     built_at: str = ""

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
+
 from trackside.documents.codec import dump, load
 from trackside.documents.image import Image
 from trackside.documents.release import Release
@@ -67,7 +69,7 @@ def overtaken(reader: ContentReader, branch: str, model: str, version: str) -> b
 
 def operations(built: Built, release: Release, reader: Describes, branch: str, folder: Path) -> list[Operation]:
     """In order: assets, notes, the record that ends the work (what is recorded is not built again), the comment."""
-    image = built.image
+    image = msgspec.structs.replace(built.image, sbom_digest=_sha256(built.sbom)) if built.sbom else built.image
     said = [comment(image, release, release.pull_request)] if release.pull_request is not None else []
     if built.known:
         return [*said]
@@ -123,8 +125,11 @@ def failed(applied: Iterable[Applied]) -> Applied | None:
     return next((one for one in applied if one.outcome == "failed"), None)
 
 
+def _sha256(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
 def _asset(folder: Path, name: str, data: bytes, media_type: str) -> ReleaseAsset:
     path = folder / name
     path.write_bytes(data)
-    digest = "sha256:" + hashlib.sha256(data).hexdigest()
-    return ReleaseAsset(name=name, path=path, digest=digest, size=len(data), media_type=media_type)
+    return ReleaseAsset(name=name, path=path, digest=_sha256(data), size=len(data), media_type=media_type)

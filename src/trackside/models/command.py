@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from trackside.models.doctor_command import add_doctor
 from trackside.models.flags import SPEC, count, shared, spec
+from trackside.trust.command import add_verify
 
 if TYPE_CHECKING:
     from trackside.app import Context
@@ -30,6 +31,7 @@ def add_commands(models: argparse.ArgumentParser, add: Add) -> None:
     _limit(log, 0)
     _which(add(actions, "which", "which version a name means, for scripts", _whiched))
     add_doctor(actions, add)
+    add_verify(actions, add)
     _get(add(actions, "get", "fetch a version's model, verified, to a folder", _got))
 
 

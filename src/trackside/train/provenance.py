@@ -70,10 +70,10 @@ def statement(run: Run, *, server: str = "https://github.com") -> dict[str, Any]
 
 
 def _subject(artifact: Artifact) -> dict[str, Any]:
-    return {"name": artifact.path, "digest": _digests(artifact.digest, artifact.dvc_digest)}
+    return {"name": artifact.path, "digest": digests(artifact.digest, artifact.dvc_digest)}
 
 
-def _digests(*digests: str) -> dict[str, str]:
+def digests(*digests: str) -> dict[str, str]:
     """Digests by algorithm. DVC's listing digests and digests of names get a name of their own: they are no file's."""
     made: dict[str, str] = {}
     for digest in digests:
@@ -95,7 +95,7 @@ def _dependency(dependency: Dependency) -> dict[str, Any]:
     made: dict[str, Any] = {"name": dependency.path, "annotations": {"kind": dependency.kind}}
     if dependency.kind == "external":  # the digest is of its name: what it held is not known
         return {**made, "uri": dependency.path}
-    return {**made, "digest": _digests(dependency.digest)}
+    return {**made, "digest": digests(dependency.digest)}
 
 
 def _invocation(run: Run) -> str:

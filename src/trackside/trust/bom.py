@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
@@ -224,6 +223,32 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value, order="sorted").decode()
 
 
-def names(parts: Iterable[dict[str, Any]]) -> dict[str, str]:
-    """The properties of a component, by name."""
-    return {str(one.get("name")): str(one.get("value")) for one in parts if isinstance(one, dict)}
+def speaks_of(content: bytes, release: Release, statement_digest: str) -> tuple[str, str] | None:
+    """What a bill of materials should say of a release and says otherwise (expected, found); None: it is of it."""
+    try:
+        root = msgspec.json.decode(content)["metadata"]["component"]
+        hashes = {one["alg"]: one["content"] for one in root["hashes"]}
+        said = {one["name"]: one["value"] for one in root["properties"]}
+        linked = [one["hashes"] for one in root["externalReferences"] if one["type"] == "attestation"]
+        found = {
+            "name": root["name"],
+            "version": root["version"],
+            "model": f"sha256:{hashes.get('SHA-256')}",
+            "run": said.get("trackside:run"),
+            "tag": said.get("trackside:tag"),
+            "commit": root["pedigree"]["commits"][-1]["uid"],
+            "statement": f"sha256:{linked[0][0]['content']}",
+        }
+    except (msgspec.DecodeError, UnicodeDecodeError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        return "a bill of materials", f"it cannot be read: {error!r}"[:200]
+    wanted = {
+        "name": release.model,
+        "version": release.version,
+        "model": release.model_digest,
+        "run": release.run,
+        "tag": release.tag,
+        "commit": release.commit,
+        "statement": statement_digest,
+    }
+    wrong = next((key for key, value in wanted.items() if found[key] != value), "")
+    return (f"{wrong} {wanted[wrong]}", f"{wrong} {found[wrong]}"[:200]) if wrong else None
