@@ -17,8 +17,10 @@ from train_samples import OUTSIDE, Lab
 from trackside.app import Context
 from trackside.config.load import load as load_config
 from trackside.documents.codec import dump, load
+from trackside.documents.release import Release
 from trackside.documents.reproduction import Reproduction, Restoration
 from trackside.documents.run import Run
+from trackside.registry.release import statement_of
 from trackside.reproduce.run import Wish, reproduce
 
 TRAIN = """\
@@ -62,6 +64,7 @@ FILES: dict[str, str | bytes] = {
 }
 
 
+SERVER = "https://github.com"
 RAW = b"1,2,3\n"
 MD5 = hashlib.md5(RAW).hexdigest()
 
@@ -157,6 +160,37 @@ class Bench:
         path.write_bytes(dump(run))
         return path
 
+    def commit_data(self, files: Mapping[str, str]) -> None:
+        """One commit on the clone's own data branch, which holds these files afterwards."""
+        lines = ["commit refs/heads/trackside-data\ncommitter a <a@x> 1760000000 +0000\ndata 1\nr\n"]
+        tip = self.git("for-each-ref", "--format=%(objectname)", "refs/heads/trackside-data")
+        lines += [f"from {tip}\n"] if tip else []
+        lines += [f"M 100644 inline {path}\ndata {len(text.encode())}\n{text}\n" for path, text in files.items()]
+        OUTSIDE.run(["git", "-C", self.clone, "fast-import", "--quiet"], input="".join(lines).encode())
+
+    def release(self, run: Run, version: str = "1.0.0") -> Release:
+        """Register a run as the release job does: a record, and an annotated tag that names run and statement."""
+        tag = f"delay@v{version}"
+        statement = "sha256:" + hashlib.sha256(statement_of(run, SERVER)).hexdigest()
+        text = f"delay v{version}\n\nRun-Id: {run.id}\nStatement-Sha256: {statement.removeprefix('sha256:')}\n"
+        self.git("tag", "--annotate", "--message", text, tag, run.source.commit)
+        made = Release(
+            model="delay",
+            version=version,
+            tag=tag,
+            tag_object=self.git("rev-parse", f"refs/tags/{tag}"),
+            commit=run.source.commit,
+            run=run.id,
+            state="published",
+            release_id=1,
+            url=f"{SERVER}/{run.source.repository}/releases/tag/{tag}",
+            model_digest=next(one.digest for one in run.artifacts if one.role == "model"),
+            statement_digest=statement,
+            metrics=run.metrics,
+        )
+        self.commit_data({f"releases/delay/{version}.json": dump(made).decode(), run_path(run): dump(run).decode()})
+        return made
+
     def left(self) -> list[str]:
         """What reproductions left in the cache, without environments and the lock's own file."""
         folder = self.root / "cache" / "trackside" / "reproduce"
@@ -186,6 +220,10 @@ def python_with(folder: Path, version: str, text: str) -> str:
     package = Path(yaml.__file__).parent
     shutil.copytree(package, site / "yaml", ignore=shutil.ignore_patterns("__pycache__"))
     return str(folder / "bin")
+
+
+def run_path(run: Run) -> str:
+    return f"runs/{run.model}/{run.id}.json"
 
 
 def changed(run: Run, **fields: Any) -> Run:

@@ -50,3 +50,10 @@ def origin_of(root: Path, processes: Processes) -> tuple[str, str]:
         return "", ""
     match = _ORIGIN.match(done.text.strip())
     return (match["host"].removeprefix("www."), match["name"]) if match else ("", "")
+
+
+def server_of(env: Mapping[str, str]) -> str:
+    """Where GitHub's pages and repositories are, without a slash at the end."""
+    host = env.get("GH_HOST", "")
+    given = env.get("GITHUB_SERVER_URL") or (f"https://{host}" if host else f"https://{PUBLIC}")
+    return given.rstrip("/")
