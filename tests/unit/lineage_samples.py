@@ -85,16 +85,49 @@ schema: '2.0'
 stages:
   prepare:
     cmd: python prepare.py
-    deps: [{path: data/raw.csv, hash: md5, md5: 0123456789abcdef0123456789abcdef}]
-    outs: [{path: data/train.csv, hash: md5, md5: 1123456789abcdef0123456789abcdef}]
+    deps:
+    - path: data/raw.csv
+      hash: md5
+      md5: 0123456789abcdef0123456789abcdef
+      size: 12
+    outs:
+    - path: data/train.csv
+      hash: md5
+      md5: 1123456789abcdef0123456789abcdef
+      size: 10
   train:
     cmd: python train.py
-    deps: [{path: data/train.csv, hash: md5, md5: 1123456789abcdef0123456789abcdef}, {path: train.py, md5: 2}]
-    outs: [{path: model.bin, hash: md5, md5: 3123456789abcdef0123456789abcdef}]
+    deps:
+    - path: data/train.csv
+      hash: md5
+      md5: 1123456789abcdef0123456789abcdef
+      size: 10
+    - path: train.py
+      hash: md5
+      md5: 2123456789abcdef0123456789abcdef
+      size: 10
+    outs:
+    - path: model.bin
+      hash: md5
+      md5: 3123456789abcdef0123456789abcdef
+      size: 10
   evaluate:
     cmd: python evaluate.py
-    deps: [{path: data/test.csv, hash: md5, md5: 4123456789abcdef0123456789abcdef}, {path: model.bin, md5: 3}]
-    outs: [{path: metrics.json, hash: md5, md5: 5123456789abcdef0123456789abcdef}]
+    deps:
+    - path: data/test.csv
+      hash: md5
+      md5: 4123456789abcdef0123456789abcdef.dir
+      size: 10
+      nfiles: 1
+    - path: model.bin
+      hash: md5
+      md5: 3123456789abcdef0123456789abcdef
+      size: 10
+    outs:
+    - path: metrics.json
+      hash: md5
+      md5: 5123456789abcdef0123456789abcdef
+      size: 10
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -22,7 +23,13 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def kind(cls) -> str:
         """The value that `schema` must have."""
-        return str(next(f for f in msgspec.structs.fields(cls) if f.name == "schema").default)
+        return _kind(cls)
+
+
+@cache
+def _kind(document: type[Document]) -> str:
+    """Asked for every record that is read: looking the types of all fields up each time takes longer than reading."""
+    return str(next(f for f in msgspec.structs.fields(document) if f.name == "schema").default)
 
 
 def to_builtins(value: Any) -> Any:

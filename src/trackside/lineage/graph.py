@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from trackside.documents.image import Image
 from trackside.documents.release import Release
@@ -63,8 +63,7 @@ class Node:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Edge:
+class Edge(NamedTuple):
     """`facts` tell apart what is between the same two: the path that was read, the tag that gave the stage."""
 
     source: str

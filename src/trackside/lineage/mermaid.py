@@ -92,7 +92,7 @@ class _Chart:
             what = "run without a version" if len(only) == 1 else "runs without a version"
             lines += [f'  only("{len(only)} {what}")', f'  {names[shown[0]]} -->|"led to"| only']
         if left:
-            lines.append(f'  left["{left} more, all in JSON"]:::gone')
+            lines.append(f'  left["{left} more are left out"]:::gone')
         return "\n".join([*lines, *(f"  {style}" for style in _STYLES)]) + "\n"
 
     def _fitting(self) -> tuple[set[str], int]:

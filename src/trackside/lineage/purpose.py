@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Collection, Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Literal
 
 from trackside.documents.run import Run
@@ -12,6 +14,9 @@ from trackside.plan.graph import Outs
 from trackside.plan.objects import ancestors
 from trackside.plan.paths import is_url
 from trackside.train.lock import Entry, entries, lock_of, outputs, texts_of
+
+_DIGESTS = re.compile(r"(?m)^ +(?:md5|size|nfiles): \S+\n")
+"""Lines by which the lock files of one pipeline differ; without them they are read once, not for every run."""
 
 
 class Purposes:
@@ -37,15 +42,12 @@ def learnt(run: Run) -> frozenset[str] | None:
     None where the lock files do not tell for certain: then everything that the run read may have been learnt from.
     """
     models = [one.path for one in run.artifacts if one.role == "model"]
-    names = [stage.name for stage in run.stages]
-    found = entries(texts_of(run.restore), names)
-    if not models or not names or len(found) != len(set(names)):
+    names = tuple(sorted({stage.name for stage in run.stages}))
+    texts = {path: _DIGESTS.sub("", text) for path, text in texts_of(run.restore).items()}
+    found = _stages(tuple(sorted(texts.items())), names) if models and names else None
+    if found is None:
         return None
-    reads = {name: _paths(entry, "deps", _folder(name)) for name, entry in found.items()}
-    try:
-        outs = Outs({name: tuple(outputs(entry, _folder(name))) for name, entry in found.items()})
-    except ConfigError:
-        return None
+    reads, outs = found
     if not all(outs.covering(path) for path in models):
         return None
     known = {one.path for one in run.dependencies}
@@ -61,6 +63,21 @@ def learnt(run: Run) -> frozenset[str] | None:
             read.update(reads[stage])
             waiting += outs.makers(reads[stage])
     return frozenset(read)
+
+
+@lru_cache(maxsize=512)
+def _stages(
+    texts: tuple[tuple[str, str], ...], names: tuple[str, ...]
+) -> tuple[Mapping[str, Sequence[str]], Outs] | None:
+    """What each stage reads and who makes what; None where a stage is missing, or two make the same."""
+    found = entries(dict(texts), names)
+    if len(found) != len(names):
+        return None
+    try:
+        outs = Outs({name: tuple(outputs(entry, _folder(name))) for name, entry in found.items()})
+    except ConfigError:
+        return None
+    return {name: _paths(entry, "deps", _folder(name)) for name, entry in found.items()}, outs
 
 
 def covers(known: Collection[str], path: str) -> bool:

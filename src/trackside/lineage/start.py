@@ -127,14 +127,20 @@ def of_digests(graph: Graph, digests: Sequence[str], listings: Listings, title: 
         nodes = list(dict.fromkeys([*nodes, file]))
     listed = any(one.startswith("data:md5:") for one in asked)  # listings name files by md5 alone
     unknown = [one for one, found in folders.items() if _is_folder(graph.nodes[one]) and (found is None or not listed)]
+    why = UNLISTED if listed else BY_MD5
+    notes: tuple[str, ...] = ()
+    if nodes and not inside and unknown:  # tracked by itself: that a folder holds a copy is thinkable, no more
+        notes = (f"whether a copy lies in {len(unknown)} tracked folders was not looked at: {why}",)
+        unknown = []
     return Start(
         graph=graph,
         title=title,
         nodes=tuple(nodes),
         kind="data",
         possible=tuple(unknown),
-        why=UNLISTED if listed else BY_MD5,
+        why=why,
         known=bool(nodes),
+        notes=notes,
     )
 
 
