@@ -43,7 +43,7 @@ STAGES: Mapping[str, Stage] = {
     "report": Stage(command="report", set="core", events=frozenset({DISPATCH})),
     "register": Stage(command="register", set="drift", events=frozenset({"push", DISPATCH})),
     "image": Stage(command="image", set="image", events=frozenset({"push", DISPATCH})),
-    "promote": Stage(command="promote", set="core", events=frozenset({DISPATCH})),
+    "promote": Stage(command="promote", set="verify", events=frozenset({DISPATCH})),
     "drift": Stage(command="drift", set="drift", events=frozenset({"schedule", DISPATCH})),
     "retrain": Stage(command="retrain", set="drift", events=frozenset({"schedule", DISPATCH})),
     "command": Stage(command="command", set="core", events=frozenset({"issue_comment"})),

@@ -385,7 +385,7 @@ STAGES: dict[str, Callable[[Context], Result]] = {
     "drift": _lazy("trackside.drift.job", "stage_drift"),
     "image": _lazy("trackside.image.job", "stage_image"),
     "plan": stage_plan,
-    "promote": _lazy("trackside.registry.promote_job", "stage_promote"),
+    "promote": _lazy("trackside.registry.promote_stage", "stage_promote"),
     "register": _lazy("trackside.registry.job", "stage_register"),
     "report": stage_report,
     "retrain": _lazy("trackside.retrain.job", "stage_retrain"),

@@ -1,40 +1,52 @@
-"""Promotion and rollback at the edge: who asks, the lock, the tags as they are under it, one new tag, the answer."""
+"""Promotion, rollback and deprecation at the edge: who asks, the lock, the tags as they are under it, one new tag."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from datetime import datetime, timedelta
+from typing import Protocol
 
 from trackside.command.evidence import Asked, by_hand, read_again
 from trackside.command.words import NOT, STARTED, refused, reply
 from trackside.config.load import load as load_config
-from trackside.config.model import CONFIG_FILE, Config, Model
+from trackside.config.model import CONFIG_FILE, Config, Model, StagePolicy
+from trackside.documents.release import Release
 from trackside.documents.result import Result
 from trackside.errors import ConfigError, ForgeError, NotFound, Refused
-from trackside.forge.model import TagObject
-from trackside.forge.operations import Applied, Operation, React
-from trackside.forge.ports import Forge
-from trackside.registry.locks import LockPorts, claim, free, wanted
-from trackside.registry.promote import Change, Wish, change, done_before, target
+from trackside.forge.operations import Applied, CreateTag, MarkDeployed, Operation, React
+from trackside.registry.facts import Evidence, facts_of, need_released
+from trackside.registry.locks import Held, LockPorts, claim, free, wanted
+from trackside.registry.promote import (
+    BEFORE,
+    TASKS,
+    Change,
+    Task,
+    Wish,
+    change,
+    deprecation,
+    done_before,
+    holds,
+    named,
+    need_stage,
+    target,
+)
 from trackside.registry.read import TagReader, record
-from trackside.registry.state import RegistryState, fold
+from trackside.registry.requirements import Attested, judged
+from trackside.registry.stage_tags import StageTags
 from trackside.registry.tags import version_tag
-from trackside.registry.versions import Version
+from trackside.registry.versions import Version, parse
 
-if TYPE_CHECKING:
-    from trackside.app import Context
-
-HISTORY = 20
-"""How many changes of a stage are looked at, newest first: each costs a call."""
 TRIES = 3
 """How often a number that another tool took meanwhile is counted anew."""
+RE_RUN = timedelta(days=31)
+"""So long after it began may a workflow run be run again; GitHub allows 30 days."""
+
+_DONE: Mapping[Task, str] = {"promote": "promoted", "rollback": "rolled_back", "deprecate": "deprecated"}
 
 
-class Ports(TagReader, LockPorts, Forge, Protocol):
+class Ports(TagReader, LockPorts, Evidence, Protocol):
     """What promoting needs; `forge.github.GithubForge` is one."""
 
 
@@ -55,6 +67,7 @@ class Work:
 
     dispatch: Dispatch
     forge: Ports
+    attested: Callable[[Release], Attested | None]
     asked: Asked | None = None
     applied: list[Applied] = field(default_factory=list)
 
@@ -64,16 +77,22 @@ class Work:
         return done
 
 
-def run_promotion(dispatch: Dispatch, forge: Ports) -> tuple[Result, list[Applied]]:
-    """Promote or roll back, as the comment says that the dispatch names; without one, as its inputs say.
+def run_promotion(
+    dispatch: Dispatch, forge: Ports, attested: Callable[[Release], Attested | None]
+) -> tuple[Result, list[Applied]]:
+    """Promote, roll back or deprecate, as the comment says that the dispatch names; without one, as its inputs say.
 
     A refusal is answered where a comment asked. Run again, it finds what it did and adds nothing.
 
+    Args:
+        attested: the verified attestation of a release, for stages that ask for one.
+
     Raises:
         ConfigError: the policy cannot be read, or the dispatch is for something else.
+        DataError: the tags contradict each other.
         ForgeError: GitHub or the network failed.
     """
-    work = Work(dispatch=dispatch, forge=forge)
+    work = Work(dispatch=dispatch, forge=forge, attested=attested)
     try:
         result = _promote(work)
     except Refused as error:
@@ -91,7 +110,7 @@ def run_promotion(dispatch: Dispatch, forge: Ports) -> tuple[Result, list[Applie
 
 
 def _promote(work: Work) -> Result:
-    forge, dispatch = work.forge, work.dispatch
+    forge = work.forge
     branch = forge.default_branch()
     tip = forge.head_of(branch)
     raw = forge.file(CONFIG_FILE, tip)
@@ -99,53 +118,38 @@ def _promote(work: Work) -> Result:
         raise ConfigError(f"{branch} has no {CONFIG_FILE}", reason_code="not_configured")
     config = load_config(raw.decode("utf-8", "replace"))
     wish = _wish(work, config)
-    lock = wanted(
-        model=wish.model.name,
-        stage=wish.stage,
-        owner=dispatch.run,
-        actor=wish.actor,
-        reason=f"{wish.task} {wish.model.name} {wish.version or ''}".strip(),
-        now=dispatch.now,
-        url=dispatch.url,
-    )
-    held = claim(forge, lock, tree=forge.commit(tip).tree)
-    try:
-        made, outcome = _under_lock(work, wish, branch, config.data_branch)
-    finally:
-        with suppress(ForgeError):  # it ends by itself
-            free(forge, held)
+    stages = {wish.stage}
+    if wish.task == "deprecate":  # no stage may be given to the version meanwhile
+        stages = {*wish.model.promotion, *StageTags(forge, wish.model.name).state.stages(wish.model.name)}
+    with _locked(work, wish, sorted(stages), tree=forge.commit(tip).tree):
+        made, outcome = _under_lock(work, wish, config, branch)
     return _told(work, wish, made, outcome)
 
 
 def _wish(work: Work, config: Config) -> Wish:
     """Who asks for what; arguments come from the comment itself where one is named."""
     inputs = {name: value.strip() for name, value in work.dispatch.inputs.items()}
-    task: Literal["promote", "rollback"] = "rollback" if inputs.get("task") == "rollback" else "promote"
+    task: Task = next((one for one in TASKS if one == inputs.get("task")), "promote")
     comment = inputs.get("comment", "")
     if comment:
         asked = read_again(comment, work.forge, config, now=work.dispatch.now, names=(task,))
         work.asked = asked
         said, actor = asked.command, asked.author
-        name, stage, version = said.model, said.stage, said.version
+        name, stage, version, reason = said.model, said.stage, said.version, said.reason
     else:
-        actor = work.dispatch.actor
+        actor, reason = work.dispatch.actor, ""
         name, stage, version = (inputs.get(one, "") for one in ("model", "stage", "version"))
         by_hand(task, actor, work.forge, config)
     model = _model(config, name)
-    if stage not in model.promotion:
-        raise Refused(
-            f"{name} has no stage {stage[:60]!r}",
-            remedy="stages of its promotion: " + ", ".join(model.promotion),
-            link="commands.md",
-            reason_code="stage_unknown",
-        )
+    if task != "deprecate":
+        need_stage(model, stage)
     return Wish(
         task=task,
         model=model,
-        stage=stage,
+        stage="" if task == "deprecate" else stage,
         actor=actor,
         version=version.removeprefix("v"),
-        reason=inputs.get("reason", "")[:300],
+        reason=(reason or inputs.get("reason", ""))[:300],
         comment=comment,
         run=work.dispatch.run,
     )
@@ -162,121 +166,169 @@ def _model(config: Config, name: str) -> Model:
     return found
 
 
-def _under_lock(work: Work, wish: Wish, branch: str, data_branch: str) -> tuple[Change, str]:
+@contextmanager
+def _locked(work: Work, wish: Wish, stages: list[str], *, tree: str) -> Iterator[None]:
+    """The locks of the stages, taken in one order by everybody, so that of two at least one gets all. Each ends by
+    itself, should giving it back fail."""
+    forge, dispatch = work.forge, work.dispatch
+    held: list[Held] = []
+    try:
+        for stage in stages:
+            lock = wanted(
+                model=wish.model.name,
+                stage=stage,
+                owner=dispatch.run,
+                actor=wish.actor,
+                reason=f"{wish.task} {wish.model.name} {wish.version or ''}".strip(),
+                now=dispatch.now,
+                url=dispatch.url,
+            )
+            held.append(claim(forge, lock, tree=tree))
+        yield
+    finally:
+        for one in reversed(held):
+            with suppress(ForgeError):
+                free(forge, one)
+
+
+def _under_lock(work: Work, wish: Wish, config: Config, branch: str) -> tuple[Change, str]:
     """Decide on the tags as they are now, then write; a number that was taken by another tool is counted anew."""
     for left in reversed(range(TRIES)):
-        made = _decided(work.forge, wish, branch, data_branch)
+        tags = StageTags(work.forge, wish.model.name)
+        made = _deprecated(tags, wish) if wish.task == "deprecate" else _decided(work, tags, wish, config, branch)
         if made.tag is None:
+            _show(work, tags, wish)
             return made, "unchanged"
         (applied,) = work.apply(made.tag)
-        if applied.outcome != "failed" or applied.reason_code != "tag_taken" or not left:
+        if applied.outcome != "failed":
+            _show(work, tags, wish, made)
+            return made, applied.outcome
+        if applied.reason_code != "tag_taken" or not left:
             return made, applied.outcome
     raise AssertionError("the last try returns")
 
 
-def _decided(forge: Ports, wish: Wish, branch: str, data_branch: str) -> Change:
+def _decided(work: Work, tags: StageTags, wish: Wish, config: Config, branch: str) -> Change:
+    forge, name, stage = work.forge, wish.model.name, wish.stage
+    gate, back = need_stage(wish.model, stage), wish.task == "rollback"
+    again = done_before(tags.recent(stage, work.dispatch.now - RE_RUN), wish)
+    made = tags.state.version_of(again) if again is not None else None
+    if again is not None and made is not None:
+        return Change(version=made, before=parse(again.trailers.get(BEFORE, "")), name=again.name)
+    version = target(tags.before(stage) if back else tags.holder(stage), wish)
+    commit, held_object = _commit(tags, name, version)
+    if holds(tags.state, wish, version):
+        return Change(version=version, before=version)
+    release = None
+    if back:  # it was in the stage before, which must be quick to get back to
+        gate = StagePolicy(stage=stage, branch=gate.branch)
+    else:
+        release = record(forge, name, version, branch=config.data_branch)
+        need_released(release, version, commit, held_object)
+    facts = facts_of(
+        forge,
+        tags,
+        gate,
+        version=version,
+        commit=commit,
+        branch=branch,
+        data_branch=config.data_branch,
+        release=release,
+        run=work.dispatch.run,
+        attested=work.attested,
+    )
+    evidence = judged(config, wish.model, gate, facts, actor=wish.actor)
+    return change(tags.state, wish, version, commit=commit, evidence=evidence)
+
+
+def _deprecated(tags: StageTags, wish: Wish) -> Change:
     name = wish.model.name
-    at = wish.model.promotion.index(wish.stage)
-    before = wish.model.promotion[at - 1 : at] if at else ()
-    state = read_stages(forge, name, (wish.stage, *before))
-    again = done_before(state, wish)
+    state = tags.state
+    version = parse(wish.version) if wish.version else None
+    about = [one for one in state.events_of(name) if one.tag.action in ("deregister", "deprecate")]
+    tags.read([one for one in about if one.tag.version == version])
+    again = done_before([one for one in tags.state.events_of(name) if one.tag.version == version], wish)
     if again is not None:
-        version = state.version_of(again)
-        if version is not None:
-            return Change(version=version, before=None, name=again.name)
-    version = target(state, wish)
-    commit = _commit(forge, state, name, version)
-    released = record(forge, name, version, branch=data_branch) if wish.task == "promote" else None
-    if released is not None and (released.state, released.commit) != ("published", commit):  # other tools leave none
-        raise Refused(
-            f"{name} v{version} is not released",
-            why="its tag is not the release's" if released.commit != commit else "its files are not all there yet",
-            remedy="re-run the job `register` of the commit's release.yml, then ask again",
-            link="releases.md",
-            reason_code="release_missing",
-        )
-    return change(state, wish, version, commit=commit, on_default=forge.contains(branch, commit))
+        return Change(version=version, name=again.name)
+    gone = version is not None and version in tags.state.deregistered(name)
+    newest = version if gone and version is not None else named(tags.state, wish)
+    for stage in state.stages(name) if version is not None else ():
+        tags.holder(stage)
+    commit, _ = _commit(tags, name, newest)
+    return deprecation(tags.state, wish, version, commit=commit)
 
 
-def read_stages(reader: TagReader, model: str, stages: tuple[str, ...]) -> RegistryState:
-    """The registry's tags of a model, with the objects of the newest `HISTORY` changes of each stage."""
-    refs = [ref for ref in reader.tags(model) if ref.name.startswith((f"{model}@", f"{model}#"))]
-    objects: dict[str, TagObject] = {}
-    seen = fold(refs)
-    for stage in stages:
-        for event in seen.history(model, stage)[:HISTORY]:
-            objects[event.name] = reader.tag_object(event.object)
-    found = fold(refs, objects)
-    looked = [one for stage in stages for one in found.history(model, stage) if one.name in objects]
-    if any(one.tag.action == "assign" and found.version_of(one) is None for one in looked):
-        # Another tool's tags name no version: the version tag at the same commit tells.
-        for ref in refs:
-            if ref.annotated and ref.name.startswith(f"{model}@v"):
-                objects.setdefault(ref.name, reader.tag_object(ref.object))
-    return fold(refs, objects)
-
-
-def _commit(reader: TagReader, state: RegistryState, model: str, version: Version) -> str:
-    event = state.version_event(model, version)
+def _commit(tags: StageTags, model: str, version: Version) -> tuple[str, str]:
+    """What a version's tag points at, and the SHA of the tag's object."""
+    event = tags.version(version)
     if event is None:
         raise NotFound(f"there is no tag {version_tag(model, version)}", reason_code="version_unknown")
-    return event.commit or reader.tag_object(event.object).commit
+    return event.commit, event.object
+
+
+def _show(work: Work, tags: StageTags, wish: Wish, made: Change | None = None) -> None:
+    """Let GitHub's deployments show who holds the stage now: after a new tag that, else whoever does. A failure is told
+    and changes nothing: the tag is the truth, and the next run of this job or of the stage shows it.
+    """
+    name, stage = wish.model.name, wish.stage
+    if wish.task == "deprecate":
+        return
+    if made is not None and made.tag is not None:
+        tag, commit, version = made.name, made.tag.commit, made.version
+    else:
+        event = tags.holder(stage).holder_event(name, stage)
+        if event is None:
+            return
+        tag, commit, version = event.name, event.commit, tags.state.version_of(event)
+    server = work.dispatch.url.partition("/actions/")[0]
+    work.apply(
+        MarkDeployed(
+            environment=f"{name}/{stage}",
+            tag=tag,
+            commit=commit,
+            description=f"v{version} of {name} holds {stage}",
+            facts={"model": name, "version": str(version), "stage": stage, "actor": wish.actor},
+            log_url=work.dispatch.url,
+            page=f"{server}/releases/tag/{version_tag(name, str(version))}",
+        )
+    )
 
 
 def _told(work: Work, wish: Wish, made: Change, outcome: str) -> Result:
     """The result, and the reply where a comment asked."""
     name, stage = wish.model.name, wish.stage
-    failed = next((one for one in work.applied if one.outcome == "failed"), None) if outcome == "failed" else None
-    if made.before == made.version:
-        text = f"v{made.version} of `{name}` holds `{stage}` already."
-    else:
-        was = f", which v{made.before} held" if made.before is not None else ""
-        text = f"v{made.version} of `{name}` holds `{stage}` now{was}. Tag `{made.name}`."
+    bad = [one for one in work.applied if one.outcome == "failed"]
+    failed = next((one for one in bad if isinstance(one.operation, CreateTag)), None) if outcome == "failed" else None
+    unseen = next((one for one in bad if isinstance(one.operation, MarkDeployed)), None)
+    text = _text(wish, made)
     if failed is not None:
         text = f"the tag `{made.name}` could not be made: {failed.reason_code}."
+    elif unseen is not None:
+        text += f" GitHub's deployments do not show it yet ({unseen.reason_code}): re-run the job to add it."
     if work.asked is not None:
         asked, well = work.asked, failed is None
         work.apply(
             React(comment_id=asked.comment, content=STARTED if well else NOT, instead_of=NOT if well else STARTED),
             reply(asked.issue, asked.comment, asked.author, text),
         )
-    done = "rolled_back" if wish.task == "rollback" else "promoted"
+    facts = {"model": name, "version": str(made.version or ""), "stage": stage, "tag": made.name}
     return Result(
         command=wish.task,
         decision="failed" if failed else "done",
-        reason_code=(failed.reason_code or "forge_failed") if failed else done,
+        reason_code=(failed.reason_code or "forge_failed") if failed else _DONE[wish.task],
         message=failed.error if failed else text.replace("`", ""),
-        ids={"model": name, "version": str(made.version), "stage": stage, "tag": made.name},
-        values={"model": name, "version": str(made.version), "stage": stage, "tag": made.name},
+        ids=facts,
+        values=facts,
     )
 
 
-def stage_promote(context: Context) -> Result:
-    """`actions/promote`: what the dispatch of release.yml with task promote or rollback asks for."""
-    import msgspec
-
-    from trackside.command.job import write_result
-    from trackside.event.model import DispatchEvent
-    from trackside.stages import event_of, forge_of, tell
-    from trackside.system.clock import SystemClock
-
-    forge = forge_of(context, "promote")
-    event = event_of(context)
-    if not isinstance(event, DispatchEvent) or event.inputs.get("task") not in ("promote", "rollback"):
-        raise ConfigError("actions/promote is for workflow_dispatch with task promote or rollback", link="actions.md")
-    run = context.need("GITHUB_RUN_ID")
-    result, applied = run_promotion(
-        Dispatch(
-            inputs=event.inputs,
-            actor=context.actor,
-            run=run,
-            url=f"{context.need('GITHUB_SERVER_URL')}/{forge.repository}/actions/runs/{run}",
-            now=SystemClock().now(),
-        ),
-        forge,
-    )
-    tell(context, applied)
-    context.say(result.message)
-    result = msgspec.structs.replace(result, api_calls=forge.calls)
-    write_result(result, Path(context.value("out", "promote")))
-    return result
+def _text(wish: Wish, made: Change) -> str:
+    """What was done, as Markdown."""
+    name, stage = wish.model.name, wish.stage
+    if wish.task == "deprecate":
+        what = f"v{made.version} of `{name}`" if made.version is not None else f"`{name}`"
+        return f"{what} is out of use. Tag `{made.name}`."
+    if made.before == made.version:
+        return f"v{made.version} of `{name}` holds `{stage}` already."
+    was = f", which v{made.before} held" if made.before is not None else ""
+    return f"v{made.version} of `{name}` holds `{stage}` now{was}. Tag `{made.name}`."
