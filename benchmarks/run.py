@@ -12,7 +12,7 @@ from pathlib import Path
 
 from measure import Figure, machine, shown
 
-NAMES = ("diff", "start", "publish", "answered", "command", "release", "image", "install", "drift")
+NAMES = ("diff", "start", "publish", "answered", "command", "release", "registry", "image", "install", "drift")
 
 
 def main() -> int:

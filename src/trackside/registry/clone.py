@@ -8,12 +8,13 @@ from pathlib import Path
 
 from trackside.errors import ConfigError, DataError, ToolError, TracksideError
 from trackside.registry.state import Event, RegistryState
-from trackside.registry.tags import read, trailers
+from trackside.registry.tags import read
 from trackside.system.process import Processes
 
 LINK = "registry.md"
 
 _FIELDS = (
+    "contents",  # first, for it alone may begin with a line's end; git ends a message at its first NUL
     "refname:lstrip=2",
     "objecttype",
     "objectname",
@@ -21,9 +22,9 @@ _FIELDS = (
     "*objectname",
     "taggername",
     "taggerdate:iso-strict",
-    "contents",
 )
-_FORMAT = "%00".join(f"%({one})" for one in _FIELDS) + "%00"  # git ends a message at its first NUL
+_FORMAT = "%00".join(f"%({one})" for one in _FIELDS) + "%00"
+_END = b"\0\n"
 REMOTE_SECONDS = 60.0
 """How long the remote may take to list its tags."""
 
@@ -50,21 +51,22 @@ def read_clone(repo: Path, processes: Processes, *, model: str = "") -> Registry
     done = processes.run(["git", "-C", repo, "for-each-ref", f"--format={_FORMAT}", *patterns], check=False)
     if done.returncode:
         raise _no_tags(repo, processes, done.stderr)
-    events, nested = _events(done.text)
+    events, nested = _events(done.stdout)
     if nested:
         _unwrap(repo, processes, events, nested)
     return RegistryState(events.values())
 
 
-def _events(text: str) -> tuple[dict[str, Event], list[str]]:
+def _events(raw: bytes) -> tuple[dict[str, Event], list[str]]:
     """Events by tag name, and the names of tags of tags."""
     found: dict[str, Event] = {}
     nested: list[str] = []
-    width = len(_FIELDS)
-    cells = text.split("\0")
-    for at in range(0, len(cells) - width, width):
-        name, kind, sha, inner, target, tagger, date, body = cells[at : at + width]
-        name = name.removeprefix("\n")
+    commits: dict[str, str] = {}
+    at = 0
+    while (end := raw.find(_END, at)) >= 0:
+        text = raw[at:end].decode("utf-8", "replace")
+        at = end + len(_END)
+        message, name, kind, sha, inner, target, tagger, date = text.split("\0")
         tag = read(name)
         if tag is None:
             continue
@@ -74,16 +76,9 @@ def _events(text: str) -> tuple[dict[str, Event], list[str]]:
             continue
         if inner == "tag":
             nested.append(name)
+        commit = commits.setdefault(target, target) if inner == "commit" else ""  # many tags, few commits
         found[name] = Event(
-            tag=tag,
-            name=name,
-            object=sha,
-            annotated=True,
-            commit=target if inner == "commit" else "",
-            trailers=trailers(body),
-            tagger=tagger,
-            date=date,
-            title=body.partition("\n")[0].strip(),
+            tag=tag, name=name, object=sha, annotated=True, commit=commit, message=message, tagger=tagger, date=date
         )
     return found, nested
 

@@ -67,9 +67,10 @@ def _unordered(story: Story, events: Sequence[Event]) -> Iterator[Problem]:
                 f"say what holds good by one more tag: {_next(story, second)}",
                 ambiguous=True,
             )
-    newest = max((one.date for one in events if one.tag.counter is not None), default="", key=_instant)
-    for event in events:
-        if event.tag.counter is None and newest and _instant(event.date) > _instant(newest):
+    unnumbered = [one for one in events if one.tag.counter is None and one.date]
+    newest = max((_instant(one.date) for one in events if one.tag.counter is not None), default=0) if unnumbered else 0
+    for event in unnumbered:
+        if newest and _instant(event.date) > newest:
             last = [*(one for one in events if one is not event), event]
             if _answer(story, last) != _answer(story, events):
                 yield _unnumbered(story, event)
@@ -79,7 +80,7 @@ def _answer(story: Story, events: Sequence[Event]) -> object:
     """What the events of one version or stage, in this order, come to."""
     if events[0].tag.version is not None:
         return events[-1].tag.action
-    now = story.play(events).now
+    now = story.play(events)
     return None if now is None else (story.version_of(now) or now.commit)
 
 
@@ -126,7 +127,7 @@ def _moved(version: Version, events: Sequence[Event]) -> Iterator[Problem]:
 
 def _held(story: Story, stage: str) -> Iterator[Problem]:
     """Whether the assignment that holds a stage now says of what."""
-    now = story.course(stage).now
+    now = story.holding(stage)
     gone = _gone(story, stage, now)
     if gone is not None:
         version = story.version_of(gone)

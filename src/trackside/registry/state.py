@@ -8,7 +8,7 @@ from functools import cached_property
 from trackside.forge.model import TagObject, TagRef
 from trackside.registry.problems import Problem, found
 from trackside.registry.story import Event, Story
-from trackside.registry.tags import read, trailers
+from trackside.registry.tags import read
 from trackside.registry.versions import Version
 
 __all__ = ["Event", "Problem", "RegistryState", "fold"]
@@ -22,6 +22,7 @@ class RegistryState:
         for one in events:
             self._events.setdefault(one.tag.model, []).append(one)
         self._stories: dict[str, Story] = {}
+        self._problems: dict[str, tuple[Problem, ...]] = {}
 
     @cached_property
     def events(self) -> tuple[Event, ...]:
@@ -36,7 +37,7 @@ class RegistryState:
 
     def versions(self, model: str) -> tuple[Version, ...]:
         """Registered versions, lowest first, without those that were deregistered."""
-        return tuple(sorted(self._of(model).live, key=Version.key))
+        return self._of(model).versions
 
     def taken(self, model: str) -> frozenset[Version]:
         """Every version whose name is used up, by whatever tag."""
@@ -74,7 +75,7 @@ class RegistryState:
 
     def holder_event(self, model: str, stage: str) -> Event | None:
         """The assignment by which the stage is held now. Its version may be unknown: see `version_of`, `problems`."""
-        return self._of(model).course(stage).now
+        return self._of(model).holding(stage)
 
     def holder(self, model: str, stage: str) -> Version | None:
         """The version in a stage now."""
@@ -83,7 +84,7 @@ class RegistryState:
 
     def previous_holder(self, model: str, stage: str) -> Version | None:
         """The version that was in the stage before the one that is (or, when it is empty, was last)."""
-        told = (self.version_of(one) for one in reversed(self._of(model).course(stage).told))
+        told = (self.version_of(one) for one in self._of(model).held(stage))
         now = self.holder(model, stage)
         return next((version for version in told if version is not None and version != now), None)
 
@@ -97,8 +98,11 @@ class RegistryState:
 
     def problems(self, model: str = "") -> tuple[Problem, ...]:
         """What is wrong with the tags of a model, or of all."""
-        names = (model,) if model else self.models()
-        return tuple(problem for name in names for problem in found(self._of(name)))
+        if not model:
+            return tuple(problem for name in self.models() for problem in self.problems(name))
+        if model not in self._problems:
+            self._problems[model] = tuple(found(self._of(model)))
+        return self._problems[model]
 
     def ambiguous(self, model: str, stage: str) -> Problem | None:
         """Why nobody can tell who holds the stage: `holder` is no answer then."""
@@ -132,8 +136,7 @@ def event_of(ref: TagRef, seen: TagObject | None = None) -> Event | None:
         object=ref.object,
         annotated=ref.annotated,
         commit=seen.commit,
-        trailers=trailers(seen.message),
+        message=seen.message,
         tagger=seen.tagger,
         date=seen.date,
-        title=seen.message.partition("\n")[0].strip(),
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
-from trackside.registry.tags import Tag
+from trackside.registry.tags import Tag, trailers
 from trackside.registry.versions import Version, parse
 
 _RANK = {"register": 0, "assign": 0, "deregister": 1, "unassign": 1, "deprecate": 2}
@@ -17,8 +18,8 @@ _RANK = {"register": 0, "assign": 0, "deregister": 1, "unassign": 1, "deprecate"
 class Event:
     """A tag of the registry. What a tag object tells is known only where it was read.
 
-    `commit` is what the tag points at; `title` the first line of its message; `tagger` a name, `date` RFC 3339 as the
-    tagger's clock said: for people only, nothing is decided by it.
+    `commit` is what the tag points at; `tagger` a name, `date` RFC 3339 as the tagger's clock said: for people only,
+    nothing is decided by it.
     """
 
     tag: Tag
@@ -26,18 +27,19 @@ class Event:
     object: str
     annotated: bool
     commit: str = ""
-    trailers: Mapping[str, str] = field(default_factory=dict)
+    message: str = ""
     tagger: str = ""
     date: str = ""
-    title: str = ""
 
+    @cached_property
+    def trailers(self) -> Mapping[str, str]:
+        """The `Key: value` lines at the end of the message."""
+        return trailers(self.message)
 
-@dataclass(frozen=True, kw_only=True)
-class Course:
-    """The assignments that came to hold a stage, oldest first, and the one that holds it now, if any."""
-
-    told: tuple[Event, ...]
-    now: Event | None
+    @property
+    def title(self) -> str:
+        """The first line of the message."""
+        return self.message.partition("\n")[0].strip()
 
 
 class Story:
@@ -47,7 +49,7 @@ class Story:
     A deprecation without a counter, where none has one, is the newest: nothing says that anything came after it.
     """
 
-    __slots__ = ("_at", "_courses", "by_stage", "by_version", "events", "latest", "live", "top")
+    __slots__ = ("_at", "_holding", "by_stage", "by_version", "events", "latest", "live", "top", "versions")
 
     def __init__(self, events: Iterable[Event]) -> None:
         given = list(events)
@@ -73,7 +75,8 @@ class Story:
                 self.by_stage.setdefault(tag.stage, []).append(one)
         self.latest = {version: told[-1] for version, told in self.by_version.items()}
         self.live = {version for version, last in self.latest.items() if last.tag.action == "register"}
-        self._courses: dict[str, Course] = {}
+        self.versions = tuple(sorted(self.live, key=Version.key))
+        self._holding: dict[str, Event | None] = {}
 
     def registered(self, version: Version) -> Event | None:
         """The tag that registered a version: the newest where there are several, rather an annotated one."""
@@ -97,36 +100,40 @@ class Story:
             found = [one for one in found if counter(one) <= counter(event)] or found
         return max((one.tag.version for one in found if one.tag.version is not None), default=None)
 
-    def course(self, stage: str) -> Course:
-        """Who held a stage, one after the other, and who does now."""
-        known = self._courses.get(stage)
-        if known is None:
-            known = self._courses[stage] = self.play(self.by_stage.get(stage, ()))
-        return known
+    def holding(self, stage: str) -> Event | None:
+        """The assignment by which a stage is held now."""
+        if stage not in self._holding:
+            self._holding[stage] = self.play(self.by_stage.get(stage, ()))
+        return self._holding[stage]
 
-    def play(self, events: Sequence[Event]) -> Course:
-        """The course of a stage whose events came in this order.
+    def play(self, events: Sequence[Event], end: int | None = None) -> Event | None:
+        """The assignment that stands after the first `end` events (all) of a stage that came in this order.
 
-        As for GTO an unassignment ends what its own version holds: the assignment before it that still stands holds
-        again. So it is with a version that was deregistered.
+        As for GTO an unassignment ends what its own version holds: the newest assignment of another one that still
+        stands holds again. So it is with a version that was deregistered.
         """
-        standing: dict[object, Event] = {}
-        told: list[Event] = []
-        for one in events:
+        ended: set[object] = set()
+        for at in range(len(events) if end is None else end, 0, -1):
+            one = events[at - 1]
             version = self.version_of(one)
             if version is not None and version not in self.live:
                 continue
             key = version if version is not None else one.commit or one.name
-            standing.pop(key, None)
-            if one.tag.action == "assign":
-                standing[key] = one
-            elif one.commit and not one.trailers.get("Version"):
-                for other in [key for key, held in standing.items() if held.commit == one.commit]:
-                    del standing[other]
-            now = next(reversed(standing.values()), None)
-            if now is not None and (not told or told[-1] is not now):
-                told.append(now)
-        return Course(told=tuple(told), now=told[-1] if standing else None)
+            if one.tag.action == "unassign":
+                ended.add(key)
+                if one.commit and not one.trailers.get("Version"):
+                    ended.add(one.commit)
+            elif key not in ended and (not one.commit or one.commit not in ended):
+                return one
+        return None
+
+    def held(self, stage: str) -> Iterator[Event]:
+        """The assignments that held a stage after each of its events, newest first: one may come more than once."""
+        events = self.by_stage.get(stage, [])
+        for end in range(len(events), 0, -1):
+            now = self.play(events, end)
+            if now is not None:
+                yield now
 
 
 def counter(event: Event) -> int:
