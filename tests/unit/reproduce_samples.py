@@ -151,7 +151,7 @@ class Bench:
         name = run if isinstance(run, str) else str(self.record(run) if run else self.root / "run.json")
         out = io.StringIO()
         context = Context(env=self.env, out=out, json=as_json)
-        code = reproduce(context, Wish(name=name, repo=self.clone, **wish))
+        code = reproduce(context, Wish(**{"name": name, "repo": self.clone, **wish}))
         return code, out.getvalue()
 
     def record(self, run: Run) -> Path:
