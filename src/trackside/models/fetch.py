@@ -59,9 +59,21 @@ class Fetcher:
         if not lacking:
             return
         with self.source.forge() as forge:
-            there = {one.name: one for one in forge.assets(self.release.release_id)}
+            there = {one.name: one for one in self._listed(forge)}
             for asset, found in [(one, self._checked(one, there.get(one.name))) for one in lacking]:
                 self._fetch(forge, asset, found.id)
+
+    def _listed(self, forge: GithubForge) -> tuple[FoundAsset, ...]:
+        try:
+            return forge.assets(self.release.release_id)
+        except NotFound as error:
+            raise NotFound(
+                f"the release of {self.release.tag} is gone, or the token may not see it",
+                why=error.message,
+                remedy="trackside models doctor",
+                link=LINK,
+                reason_code="release_missing",
+            ) from error
 
     def _checked(self, asset: Asset, found: FoundAsset | None) -> FoundAsset:
         if found is None or not found.uploaded:

@@ -63,16 +63,16 @@ def get(context: Context, source: Source, wish: Wish) -> int:
     cache = cache_folder(context.env)
     if cache is None:
         raise ConfigError("there is no place for a cache", remedy="set XDG_CACHE_HOME or HOME", link=LINK)
-    fetcher = Fetcher(
-        context=context,
-        source=source,
-        cache=Cache(cache),
-        release=release,
-        wanted=[one for one in release.assets if wish.everything or one.role in ("model", "manifest")],
-        quiet=wish.quiet or context.json,
-    )
+    wanted = [one for one in release.assets if wish.everything or one.role in ("model", "manifest")]
+    quiet = wish.quiet or context.json
     try:
+        fetcher = Fetcher(
+            context=context, source=source, cache=Cache(cache), release=release, wanted=wanted, quiet=quiet
+        )
         document = _planned(fetcher, wish) if wish.dry_run else _got(fetcher, wish)
+    except DataError as error:
+        error.remedy = error.remedy or "trackside models doctor"
+        raise
     except OSError as error:
         where = error.filename or wish.folder
         raise ConfigError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,13 +112,23 @@ class _Part(Response):
         with self.path.open("rb") as file:
             file.seek(first)
             while sent < goal:
+                if trouble is not None and sent == pause:
+                    await _wait(receive, trouble.seconds)
                 piece = file.read(min(CHUNK, goal - sent, pause - sent if sent < pause else CHUNK))
                 sent += len(piece)
                 await send({"type": "http.response.body", "body": piece, "more_body": sent < whole})
-                if trouble is not None and sent == pause:
-                    await asyncio.sleep(trouble.seconds)
+        if trouble is not None and trouble.cut and sent == pause:
+            await _wait(receive, trouble.seconds)
         if goal < whole:
             await _hang_up(receive)
+
+
+async def _wait(receive: Any, seconds: float) -> None:
+    """Until the time is over or the client has gone."""
+    cycle = cast(Any, getattr(receive, "__self__", None))
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not cycle.disconnected:
+        await asyncio.sleep(0.01)
 
 
 async def _hang_up(receive: Any) -> None:
