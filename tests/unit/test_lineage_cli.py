@@ -277,6 +277,13 @@ def test_a_version_that_went_out_of_use_holds_nothing(project: Clone) -> None:
     assert "out of use" in project.ask(run="bb22")
 
 
+def test_without_a_token_the_server_is_not_asked(tmp_path: Path) -> None:
+    context = Context(env={"PATH": PATH}, out=io.StringIO())
+    with pytest.raises(ConfigError) as caught:
+        ask(context, Question(run="aa11"), form="text", repo=tmp_path, repository="acme/flights")
+    assert caught.value.reason_code == "token_missing"
+
+
 HOSTILE = [
     "\x1b]0;evil\x07",
     "\x1b[2J",
