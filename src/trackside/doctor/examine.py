@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trackside.app import Context
 from trackside.config.model import CONFIG_FILE
-from trackside.doctor import configuration, container, remote, runners, schedule, settings, workflows
+from trackside.doctor import configuration, container, registry, remote, runners, schedule, settings, workflows
 from trackside.doctor.place import DoctorForge, Place
 from trackside.doctor.table import Finding, counts, found
 from trackside.errors import ConfigError, Forbidden, ForgeError, NotFound
@@ -42,6 +42,7 @@ def examine(place: Place) -> tuple[Finding, ...]:
     if place.forge is not None and place.facts is not None:
         for group in (settings.check, runners.check, schedule.check):
             made += group(place, place.forge)
+    made += registry.check(place)
     made += remote.check(place)
     made += container.check(place)
     return tuple(made)
@@ -65,7 +66,7 @@ def _place(
         return base, () if offline else (found("token.valid", "unknown", f"GitHub was not asked: {access}"),)
     context.commands.mask(access.token)
     forge = DoctorForge(access.repository, access.token, access.api, clock)
-    return _with_forge(base, forge, access.repository, here)
+    return _with_forge(replace(base, token=access.token), forge, access.repository, here)
 
 
 def _with_forge(base: Place, forge: DoctorForge, name: str, here: bool) -> tuple[Place, tuple[Finding, ...]]:

@@ -24,8 +24,8 @@ class DoctorForge(SettingsReads, GithubForge):
 class Place:
     """The patient.
 
-    `forge` is None offline and without a token; `facts` is None where the repository could not be read. With `here`,
-    files are those of the work tree `root`, else those of the default branch.
+    `forge` is None offline and without a token, which git is handed too; `facts` is None where the repository could
+    not be read. With `here`, files are those of the work tree `root`, else those of the default branch.
     """
 
     root: Path
@@ -36,6 +36,7 @@ class Place:
     offline: bool = False
     forge: DoctorForge | None = None
     facts: RepositoryFacts | None = None
+    token: str = ""
 
     def text(self, path: str) -> str | None:
         """A file's text, or None where there is none. Raises ForgeError."""

@@ -144,6 +144,13 @@ CHECKS: dict[str, Check] = {
             right=_ADMIN,
         ),
         Check(
+            id="registry.sound",
+            title="tags, records and releases agree",
+            remedy="trackside models doctor",
+            link="models-doctor.md",
+            right="contents: read",
+        ),
+        Check(
             id="remote.configured",
             title="DVC has a default remote",
             remedy="dvc remote add --default storage s3://BUCKET/PATH, then commit .dvc/config",

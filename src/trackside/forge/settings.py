@@ -11,12 +11,16 @@ from trackside.forge.client import Client, segment, segments
 
 @dataclass(frozen=True, kw_only=True)
 class RepositoryFacts:
-    """The repository as the token sees it. `admin`: the token's owner administers it."""
+    """The repository as the token sees it. `admin`: the token's owner administers it; `push`: it may write contents.
+    `git_url` is its address for git.
+    """
 
     full_name: str
     private: bool
     default_branch: str
     admin: bool
+    push: bool = False
+    git_url: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +71,8 @@ class SettingsReads:
             private=bool(raw["private"]),
             default_branch=raw["default_branch"],
             admin=bool((raw.get("permissions") or {}).get("admin")),
+            push=bool((raw.get("permissions") or {}).get("push")),
+            git_url=raw["clone_url"],
         )
 
     def actions_policy(self) -> ActionsPolicy:

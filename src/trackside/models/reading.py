@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trackside.documents.release import Release
-from trackside.errors import DataError
+from trackside.errors import DataError, NotFound
 from trackside.models.finding import Clone, Facts
 from trackside.plan.objects import GitTree, git_env
 from trackside.registry.clone import read_clone, require_whole
@@ -37,13 +37,17 @@ class Server:
 
 @dataclass(frozen=True, kw_only=True)
 class Patient:
-    """What is examined: the clone `repo`, if any, and the server, if it can be asked; one of them there is."""
+    """What is examined: the clone `repo`, if any, and the server, if it can be asked; one of them there is.
+
+    `offline`: nothing is asked of the clone's origin either.
+    """
 
     processes: Processes
     clock: Clock
     repo: Path | None = None
     server: Server | None = None
     branch: str = DATA_BRANCH
+    offline: bool = False
 
 
 def read(patient: Patient) -> Facts:
@@ -57,10 +61,11 @@ def read(patient: Patient) -> Facts:
     if server is None:
         return _of_clone(patient, patient.repo or Path())
     releases = server.forge.releases()
-    tip = server.remote.look().heads.get(patient.branch, "")
     state = read_clone(_tags(patient, server), patient.processes)
-    if tip:
-        server.remote.fetch([tip])
+    try:
+        (tip,) = server.remote.fetch([f"refs/heads/{patient.branch}"])
+    except NotFound:
+        tip = ""
     records, damaged, runs = _records(server.remote.git_dir, tip, patient.processes)
     return Facts(
         state=state,
@@ -121,7 +126,8 @@ def _of_clone(patient: Patient, repo: Path) -> Facts:
     state = read_clone(repo, patient.processes)
     lacks = ""
     try:
-        require_whole(repo, patient.processes, state)
+        if not patient.offline:
+            require_whole(repo, patient.processes, state)
     except DataError as error:
         lacks = error.message
     records, damaged, runs = _records(repo, _data(patient, repo), patient.processes)

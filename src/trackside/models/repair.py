@@ -90,13 +90,17 @@ def says(repair: Repair) -> str:
             return f"delete the remnant {repair.asset.name[:100]!r} of {repair.tag}"
 
 
-def wanted(findings: Iterable[Finding], *, force: bool) -> Iterator[tuple[Finding, Repair]]:
-    """Findings with what is to be done about them, each repair once."""
+def wanted(findings: Iterable[Finding], *, force: bool) -> Iterator[tuple[str, Finding, Repair]]:
+    """Findings with what is to be done about them, each repair once: its key comes first."""
     seen: set[str] = set()
     for one in findings:
-        if one.repair is not None and (force or not one.force) and repr(one.repair) not in seen:
-            seen.add(repr(one.repair))
-            yield one, one.repair
+        if one.repair is None or (one.force and not force):
+            continue
+        # A job that was started brings the whole release to its end, whatever else is found wrong with it meanwhile.
+        key = f"rerun {one.repair.record.tag}" if isinstance(one.repair, Rerun) else repr(one.repair)
+        if key not in seen:
+            seen.add(key)
+            yield key, one, one.repair
 
 
 def apply(patient: Patient, finding: Finding, repair: Repair) -> Done:

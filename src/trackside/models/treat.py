@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,18 +88,29 @@ def visit(patient: Patient, wish: Wish, *, repository: str = "", notes: Sequence
     """The same without printing. A repair that failed or only started something is not tried again."""
     done: list[Done] = []
     tried: set[str] = set()
-    for _ in range(ROUNDS):
-        found = (*notes, *(one for one in findings(read(patient)) if _about(one, wish.model)))
-        due = [row for row in wanted(found, force=wish.force) if repr(row[1]) not in tried] if wish.fix else []
+    found = _look(patient, wish, notes)
+    for _ in range(ROUNDS if wish.fix else 0):
+        due = {key: (one, repair) for key, one, repair in wanted(found, force=wish.force) if key not in tried}
+        tried |= set(due)
         if wish.dry_run:
-            done += [Done(finding=one, says=says(repair), outcome="planned") for one, repair in due]
+            done = [Done(finding=one, says=says(repair), outcome="planned") for one, repair in due.values()]
         if wish.dry_run or not due:
             break
-        tried |= {repr(repair) for _, repair in due}
-        done += [apply(patient, one, repair) for one, repair in due]
-    else:
-        found = (*notes, *(one for one in findings(read(patient)) if _about(one, wish.model)))
-    return Visit(repository=repository, left=found, done=tuple(done))
+        done += [apply(patient, one, repair) for one, repair in due.values()]
+        found = _look(patient, wish, notes)
+    started = {one.finding.subject for one in done if one.outcome == "started"}
+    return Visit(repository=repository, left=tuple(_waiting(one, started) for one in found), done=tuple(done))
+
+
+def _look(patient: Patient, wish: Wish, notes: Sequence[Finding]) -> tuple[Finding, ...]:
+    return (*notes, *(one for one in findings(read(patient)) if _about(one, wish.model)))
+
+
+def _waiting(finding: Finding, started: Collection[str]) -> Finding:
+    """What a job that was started just now will put right is wrong until it has ended."""
+    if finding.subject not in started or finding.code != "claim_unfinished":
+        return finding
+    return replace(finding, why="its job was started just now", remedy="wait for its end, then look again")
 
 
 def _about(finding: Finding, model: str) -> bool:
@@ -130,7 +141,8 @@ def _patient(context: Context, wish: Wish, folder: Path, clock: Clock) -> tuple[
             remedy="export GITHUB_TOKEN=… of somebody who may read the repository",
             level="note",
         )
-        patient = Patient(processes=context.processes, clock=clock, repo=repo, branch=_branch(_text(wish.repo)))
+        branch = _branch(_text(wish.repo))
+        patient = Patient(processes=context.processes, clock=clock, repo=repo, branch=branch, offline=wish.offline)
         return patient, origin[1], (note,)
     from trackside.doctor.place import DoctorForge
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from trackside.documents.codec import dump
 from trackside.documents.release import Release
-from trackside.errors import Conflict, DataError
+from trackside.errors import Conflict, DataError, NotFound
 from trackside.plan.objects import GitTree
 from trackside.registry.read import of_path, parsed, record_path
 from trackside.registry.remote import Look, Move, Remote, Tagged
@@ -65,6 +65,14 @@ class Ledger:
     def _bring(self) -> None:
         if self.tip:
             self.remote.fetch([self.tip])
+
+    def _see_tip(self) -> None:
+        """See the data branch anew, by one question less than all else."""
+        try:
+            (tip,) = self.remote.fetch([f"refs/heads/{self.branch}"])
+        except NotFound:
+            tip = ""
+        self._moved(tip)
 
     def known(self, model: str) -> Known:
         """What was last seen of a model. Raises DataError: a record is damaged."""
@@ -124,7 +132,7 @@ class Ledger:
         for attempt in range(RACES):
             if attempt:
                 self.remote.pause(min(attempt, 3))
-                self.refresh()
+                self._see_tip()
             there = self.record(release.model, release.version)
             if there != before:
                 return there == release
