@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import msgspec
 
 from report_samples import baseline as sample_run
 from trackside.config.model import MetricPolicy, Model
 from trackside.documents.release import Release
-from trackside.documents.run import Comparison, Metric
+from trackside.documents.run import Comparison, Dependency, Metric
 from trackside.registry.notes import Facts, notes
 
 
@@ -43,3 +46,19 @@ def test_without_that_the_released_figures_stand() -> None:
         text = notes(other)
         assert "0.66" in text
         assert "WARNING" in text
+
+
+def test_what_went_into_the_version_is_drawn() -> None:
+    """The chart cannot be closed by a name, and draws a dozen inputs at most."""
+    given = facts([])
+    names = ["```\n# x", '"] --> n1', "https://evil.example", *(f"data/{n}.csv" for n in range(20))]
+    reads = [Dependency(path=name, kind="data", digest=f"md5:{n:032x}") for n, name in enumerate(names)]
+    text = notes(replace(given, run=msgspec.structs.replace(given.run, dependencies=reads)))
+    (block,) = re.findall(r"### Where it came from\n\n```mermaid\n(.*?)```\n", text, re.DOTALL)
+    lines = block.splitlines()
+    assert lines[0] == "flowchart LR"
+    assert sum("read by" in line for line in lines) == 12
+    assert sum("released as" in line for line in lines) == 1
+    assert all(re.fullmatch(r"  (n\d+|classDef) ?[A-Za-z0-9 .,/:|\-\[\](){}<>\"#;=]+", line) for line in lines[1:])
+    assert "11 more inputs are not drawn." in text
+    assert "Where it came from" not in notes(replace(given, run=msgspec.structs.replace(given.run, dependencies=[])))

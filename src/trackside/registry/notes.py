@@ -9,6 +9,7 @@ from trackside.config.model import Model
 from trackside.documents.release import Asset, Release
 from trackside.documents.report import MetricRow
 from trackside.documents.run import Dependency, Metric, Run
+from trackside.lineage.chart import chart
 from trackside.report.diff import data_rows, metric_rows, value_rows
 from trackside.report.escape import code, inline
 from trackside.report.text import change, decimals, duration, number, sentence, short, size, value
@@ -62,6 +63,8 @@ def notes(facts: Facts) -> str:
     else:
         parts.append(_params(facts.before_run, run, against, release.version))
         parts.append(_data(facts.before_run.dependencies, run.dependencies, against, release.version))
+    drawn = chart(release, run)
+    parts.append(f"### Where it came from\n\n{drawn}" if drawn else "")
     parts.append(_files(release.assets))
     return "\n\n".join(part for part in parts if part) + "\n"
 
