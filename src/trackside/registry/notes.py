@@ -63,9 +63,9 @@ def notes(facts: Facts) -> str:
     else:
         parts.append(_params(facts.before_run, run, against, release.version))
         parts.append(_data(facts.before_run.dependencies, run.dependencies, against, release.version))
+    parts.append(_files(release.assets))
     drawn = chart(release, run)
     parts.append(f"### Where it came from\n\n{drawn}" if drawn else "")
-    parts.append(_files(release.assets))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
