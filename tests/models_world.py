@@ -150,7 +150,7 @@ class Registry:
     def data(self, files: Mapping[str, bytes | None]) -> None:
         self.sandbox.hub.commit_folder(self.repo, "trackside-data", dict(files), "Record", ADA)
 
-    def image(self, release: Release, digest: str = "sha256:" + "1f" * 32) -> None:
+    def image(self, release: Release, digest: str = "sha256:" + "1f" * 32, **changes: Any) -> None:
         made = Image(
             model=release.model,
             version=release.version,
@@ -166,6 +166,7 @@ class Registry:
             size=616_000_000,
             smoke=Smoke(requests=12, passed=12, bad_requests=2, bad_refused=2),
         )
+        made = msgspec.structs.replace(made, **changes)
         self.data({f"images/{release.model}/{release.version}.json": dump(made)})
 
     def promote(self, stage: str, release: Release, counter: int, **trailers: str) -> None:

@@ -21,18 +21,20 @@ Add = Callable[..., argparse.ArgumentParser]
 def add_commands(models: argparse.ArgumentParser, add: Add) -> None:
     """`add(commands, name, text, handler)` makes one command; without one it is `list`."""
     shared(models)
-    models.set_defaults(handler=_list)
+    models.set_defaults(handler=_list, model="")
     actions = models.add_subparsers(dest="action", metavar="ACTION")
-    shared(add(actions, "list", "one row a model: newest version, stages, age", _list), below=True)
+    listed = add(actions, "list", "one row a model: newest version, stages, age", _list)
+    shared(listed, below=True)
+    listed.add_argument("model", nargs="?", default="", metavar="MODEL", help="default: all models")
     _show(add(actions, "show", "a model with its versions, or one version with all that is known of it", _shown))
     log = add(actions, "history", "the audit log: what happened to versions and stages, by whom and why", _history)
     shared(log, below=True)
     log.add_argument("model", nargs="?", default="", metavar="MODEL", help="default: all models")
     _limit(log, 0)
     _which(add(actions, "which", "which version a name means, for scripts", _whiched))
-    add_doctor(actions, add)
-    add_verify(actions, add)
     _get(add(actions, "get", "fetch a version's model, verified, to a folder", _got))
+    add_verify(actions, add)
+    add_doctor(actions, add)
 
 
 def _show(one: argparse.ArgumentParser) -> None:
@@ -89,7 +91,14 @@ def _list(context: Context, arguments: argparse.Namespace) -> int:
     from trackside.models.listing import list_models
     from trackside.system.clock import SystemClock
 
-    return list_models(context, _source(context, arguments), SystemClock().now())
+    return list_models(context, _source(context, arguments), _model(arguments), SystemClock().now())
+
+
+def _model(arguments: argparse.Namespace) -> str:
+    """The model that is asked for; empty for all. Raises ConfigError for what no model can be called."""
+    from trackside.models.which import parse_spec
+
+    return parse_spec(arguments.model, model_alone=True).model if arguments.model else ""
 
 
 def _shown(context: Context, arguments: argparse.Namespace) -> int:
@@ -106,10 +115,8 @@ def _shown(context: Context, arguments: argparse.Namespace) -> int:
 
 def _history(context: Context, arguments: argparse.Namespace) -> int:
     from trackside.models.history import history
-    from trackside.models.which import parse_spec
 
-    model = parse_spec(arguments.model, model_alone=True).model if arguments.model else ""
-    return history(context, _source(context, arguments), model, arguments.limit)
+    return history(context, _source(context, arguments), _model(arguments), arguments.limit)
 
 
 def _whiched(context: Context, arguments: argparse.Namespace) -> int:

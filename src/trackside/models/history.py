@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from trackside.models.source import Source
 
 SCHEMA = "trackside.history/1"
-_SAID = frozenset({"Version", "Actor", "Reason", "Run-Id", "Rolled-Back"})
+_DIGEST = re.compile(r"\b[0-9a-f]{32,64}\b")
+_SAID = frozenset({"Version", "Actor", "Reason", "Run-Id", "Rolled-Back", "Before"})
 """Trailers that the sentence of an event holds already, or that only tools want."""
 
 
@@ -129,7 +131,8 @@ def shown(entries: Sequence[Entry], room: int) -> str:
         [utc(one.event.date) or "-", one.actor or "-", one.what, "; ".join(_because(one)), one.event.name]
         for one in entries
     ]
-    return table(["WHEN (UTC)", "WHO", "WHAT", "WHY", "TAG"], cells, room=room, shrink={3: 20, 2: 18, 4: 14, 1: 8})
+    head = ["WHEN (UTC)", "WHO", "WHAT", "WHY", "TAG"]
+    return table(head, cells, room=room, shrink={3: 20, 2: 18, 4: 14, 1: 8}, lines=0)
 
 
 def _because(one: Entry) -> Iterator[str]:
@@ -138,7 +141,7 @@ def _because(one: Entry) -> Iterator[str]:
     if not one.event.annotated:
         yield "a lightweight tag: nobody says who and why"
     for key, text in one.evidence:
-        yield f"{key.replace('-', ' ').lower()} {text}"
+        yield f"{key.replace('-', ' ').lower()} {_DIGEST.sub(lambda found: found[0][:12], text)}"
 
 
 def document(repository: str, told: Sequence[tuple[str, Sequence[Entry]]]) -> dict[str, Any]:

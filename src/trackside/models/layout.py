@@ -75,15 +75,15 @@ def clip(text: str, room: int) -> str:
     return kept.rstrip() + "…"
 
 
-def wrapped(text: str, room: int) -> list[str]:
-    """Lines of at most `room` cells, broken between words; the last one of `LINES` ends in an ellipsis."""
+def wrapped(text: str, room: int, most: int = LINES) -> list[str]:
+    """Lines of at most `room` cells, broken between words; of more than `most` (0: any number) the last one is cut."""
     lines: list[str] = []
     words = text.split(" ")
     while words:
         line = words.pop(0)
         while words and width(line) + 1 + width(words[0]) <= room:
             line += " " + words.pop(0)
-        if len(lines) == LINES - 1 and words:
+        if len(lines) == most - 1 and words:
             line = " ".join([line, *words])
             words = []
         lines.append(clip(line, room))
@@ -97,6 +97,7 @@ def table(
     room: int = 0,
     right: Collection[int] = (),
     shrink: Mapping[int, int] | None = None,
+    lines: int = LINES,
 ) -> str:
     """Aligned columns; those that stay empty are left out.
 
@@ -104,6 +105,7 @@ def table(
         room: cells of a line; 0: as many as it takes.
         right: columns that stand to the right.
         shrink: columns that may be broken into lines, with their least width, the first one first.
+        lines: of a cell at most; 0: as many as it takes.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
     kept = [at for at in range(len(head)) if any(row[at] for row in cells)]
@@ -117,8 +119,8 @@ def table(
                 over -= given
     made = []
     for row in [list(head), *cells] if kept else []:
-        parts = {at: wrapped(row[at], widths[at]) for at in kept}
-        for number in range(max(len(lines) for lines in parts.values())):
+        parts = {at: wrapped(row[at], widths[at], lines) for at in kept}
+        for number in range(max(len(one) for one in parts.values())):
             line = [(parts[at][number : number + 1] or [""])[0] for at in kept]
             made.append(
                 (" " * GAP)

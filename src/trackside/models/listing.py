@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trackside.models.artifacts import Described, Project, project
 from trackside.models.layout import age, columns, emit, table
-from trackside.models.which import NONE_YET, latest
+from trackside.models.which import NONE_YET, latest, unknown_model
 from trackside.registry.state import RegistryState
 
 if TYPE_CHECKING:
@@ -69,10 +69,16 @@ def holder_text(state: RegistryState, model: str, stage: str) -> str:
     return "?" if version is None or state.ambiguous(model, stage) is not None else f"v{version}"
 
 
-def list_models(context: Context, source: Source, now: datetime) -> int:
-    """Print the table, or the document."""
-    state = source.state()
-    models = state.models()
+def list_models(context: Context, source: Source, model: str, now: datetime) -> int:
+    """Print the table, or the document: of one model, or of all.
+
+    Raises:
+        NotFound: no tag names the model.
+    """
+    state = source.state(model)
+    if model and not state.events_of(model):
+        raise unknown_model(source.state(), model)
+    models = (model,) if model else state.models()
     said = project(source.text, models)
     found = rows(state, said, models)
     warn(said.problems)

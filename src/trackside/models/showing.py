@@ -53,7 +53,7 @@ class Line:
             return "deprecated"
         if self.release is None:
             return "" if self.bare else "no release"
-        return "" if self.release.state == "published" else f"unfinished ({self.release.state})"
+        return "" if self.release.state == "published" else self.release.state
 
     def metric(self, name: str) -> Metric | None:
         return _metric(self.release, name)
@@ -165,7 +165,8 @@ def stage_table(state: RegistryState, said: Described, model: str, now: datetime
         problem = state.ambiguous(model, stage)
         why = entry(state, event).reason if problem is None else problem.message
         cells.append([stage, holder_text(state, model, stage), age(event.date, now), actor(event), why])
-    return table(["STAGE", "VERSION", "SINCE", "PROMOTED BY", "WHY"], cells, room=room, shrink={4: 16, 3: 8, 0: 8})
+    head = ["STAGE", "VERSION", "SINCE", "PROMOTED BY", "WHY"]
+    return table(head, cells, room=room, shrink={4: 16, 3: 8, 0: 8}, lines=0)
 
 
 def version_table(made: Sequence[Line], now: datetime, room: int) -> str:
@@ -183,9 +184,9 @@ def version_table(made: Sequence[Line], now: datetime, room: int) -> str:
 
 def legend(text: str) -> str:
     """What the signs of a table mean, where it has them."""
-    signs = [f"{sign} {word}" for sign, word in (("↑", "higher is better"), ("↓", "lower is better")) if sign in text]
-    changed = re.search(r"\d [+-]", text) is not None
-    signs += ["+ - against the version before" + (", ! for the worse" if "!" in text else "")] if changed else []
+    signs = [f"{sign} {word} is better" for sign, word in (("↑", "more"), ("↓", "less")) if sign in text]
+    if re.search(r"\d [+-]\d", text):
+        signs.append("+ - to the version before" + (", ! worse" if "!" in text else ""))
     return f"\n({'; '.join(signs)})" if signs else ""
 
 

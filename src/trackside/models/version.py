@@ -68,7 +68,7 @@ def which(context: Context, source: Source, spec: Spec, wanted: Wanted) -> int:
             link=LINK,
             reason_code="image_missing" if wanted == "image" else "release_missing",
         )
-    context.say(answers[wanted])
+    context.say(printable(answers[wanted]))
     return 0
 
 
