@@ -70,7 +70,7 @@ REASONS: dict[str, str] = {
     "identity_mismatch": "A dispatch claims a pull request, repository or commit that is not so.",
     "image_build_failed": "BentoML or the container tool could not build; the error ends with its words.",
     "image_built": "The image was built, tested and pushed.",
-    "image_missing": "The stage asks for a pushed image of the version, and there is none.",
+    "image_missing": "There is no pushed image of the version, which a stage or a command asks for.",
     "image_not_asked": "No released model asks for an image.",
     "image_unchanged": "An image of the same inputs exists: nothing was built or pushed.",
     "image_untested": "The image of the version did not pass its smoke test.",

@@ -1,4 +1,4 @@
-"""Downloads that go on where they broke off, and the sandbox's answers to ranges, over real HTTP."""
+"""Downloads that go on where they broke off, over real HTTP."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import random
 from pathlib import Path
 
 import pytest
-import requests
 from test_forge_releases import QuickClock
 
 from conftest import bot_forge
@@ -93,42 +92,3 @@ def test_a_line_that_brings_nothing_ends(sandbox: Sandbox, forge: GithubForge, a
     with pytest.raises(TimedOut):
         forge.download(asset, workdir / "m", digest=DIGEST, resume=True)
     assert len(sandbox.blobs.given) == 6
-
-
-def test_ranges_are_answered_as_http_says(sandbox: Sandbox, asset: int) -> None:
-    url = f"{sandbox.url}/_blobs/{DIGEST.removeprefix('sha256:')}"
-    size = len(CONTENT)
-    draw = random.Random(3)
-    asked = ["bytes=0-", "bytes=-1", f"bytes={size - 1}-", f"bytes=0-{size * 2}", f"bytes=-{size * 2}"]
-    for _ in range(60):
-        first = draw.randrange(size)
-        asked += [
-            f"bytes={first}-",
-            f"bytes={first}-{draw.randrange(first, size)}",
-            f"bytes=-{draw.randrange(1, size)}",
-        ]
-    same = {"Accept-Encoding": "identity"}
-    for text in asked:
-        answer = requests.get(url, headers={**same, "Range": text}, timeout=20)
-        low, _, high = text.removeprefix("bytes=").partition("-")
-        first = int(low) if low else max(size - int(high), 0)
-        end = size if not low or not high else min(int(high) + 1, size)
-        assert answer.status_code == 206, text
-        assert answer.headers["Content-Range"] == f"bytes {first}-{end - 1}/{size}"
-        assert int(answer.headers["Content-Length"]) == end - first
-        assert answer.content == CONTENT[first:end], text
-    for text in (f"bytes={size}-", f"bytes={size + 7}-{size + 9}", "bytes=-0"):
-        answer = requests.get(url, headers={**same, "Range": text}, timeout=20)
-        assert (answer.status_code, answer.headers["Content-Range"]) == (416, f"bytes */{size}")
-    other = requests.get(url, headers={**same, "Range": "bytes=5-", "If-Range": '"old"'}, timeout=20)
-    assert (other.status_code, other.content) == (200, CONTENT)
-    print(f"{len(asked)} ranges")
-    assert len(asked) == 185
-
-
-def test_ranges_that_no_store_answers_are_told(sandbox: Sandbox, asset: int) -> None:
-    url = f"{sandbox.url}/_blobs/{DIGEST.removeprefix('sha256:')}"
-    for headers in ({"Range": "bytes=0-1,5-6", "Accept-Encoding": "identity"}, {"Range": "bytes=0-1"}):
-        requests.get(url, headers=headers, timeout=20)
-    assert len(sandbox.violations) == 2
-    sandbox.violations.clear()

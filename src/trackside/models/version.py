@@ -58,15 +58,16 @@ def which(context: Context, source: Source, spec: Spec, wanted: Wanted) -> int:
         )
         return 0
     answers = {"version": f"v{found.version}", "commit": found.commit, "digest": digest, "image": reference}
-    if not answers[wanted]:
-        missing = "image" if wanted == "image" else "record of its release"
+    if not answers[wanted] and wanted == "image":
         raise NotFound(
-            f"{found.tag} has no {missing}",
-            remedy="run the workflow release.yml"
-            if wanted == "image"
-            else "git fetch origin trackside-data; then trackside models doctor",
+            f"{found.tag} has no image", remedy="run the workflow release.yml", link=LINK, reason_code="image_missing"
+        )
+    if not answers[wanted]:
+        raise NotFound(
+            f"{found.tag} has no record of its release",
+            remedy="git fetch origin trackside-data; then trackside models doctor",
             link=LINK,
-            reason_code="image_missing" if wanted == "image" else "release_missing",
+            reason_code="release_missing",
         )
     context.say(printable(answers[wanted]))
     return 0
