@@ -12,7 +12,19 @@ from pathlib import Path
 
 from measure import Figure, machine, shown
 
-NAMES = ("diff", "start", "publish", "answered", "command", "release", "registry", "image", "install", "drift")
+NAMES = (
+    "diff",
+    "start",
+    "publish",
+    "answered",
+    "command",
+    "release",
+    "registry",
+    "lineage",
+    "image",
+    "install",
+    "drift",
+)
 
 
 def main() -> int:

@@ -237,7 +237,7 @@ def test_the_deploy_pull_request_and_files_elsewhere(project: Clone) -> None:
     project.commit({"deploy/kustomization.yaml": f"images:\n- name: delay\n  digest: {digest}\n"})
     project.git("checkout", "--quiet", "main")
     (version,) = project.json(run="aa11").versions
-    assert (version.deployed, version.proposed) == ([], [":trackside/deploy/delay:deploy/kustomization.yaml"])
+    assert (version.deployed, version.proposed) == ([], ["trackside/deploy/delay:deploy/kustomization.yaml"])
     assert "(proposed)" in project.ask(run="aa11")
     elsewhere = POLICY.replace("deploy: {file", "deploy: {repository: acme/infra, file")
     project.commit({"trackside.yaml": elsewhere})
@@ -275,6 +275,27 @@ def test_a_version_that_went_out_of_use_holds_nothing(project: Clone) -> None:
     assert version.stages == []
     assert version.held == ["delay#prod"]
     assert "out of use" in project.ask(run="bb22")
+
+
+def test_runs_that_only_this_machine_knows_count_too(project: Clone) -> None:
+    local = run("ee55", data("data/raw.csv", "raw 2"))
+    folder = project.folder / ".trackside/runs/delay"
+    folder.mkdir(parents=True)
+    (folder / "ee55.json").write_bytes(dump(local))
+    assert project.json(data=md5("raw 2").upper().replace("MD5", "md5")).runs_only == ["run:delay/ee55"]
+    (folder / "ff66.json").write_text("{")
+    with pytest.raises(DataError, match="may not be whole"):
+        project.ask(data=md5("raw 2"))
+
+
+def test_a_folder_of_the_clone_asks_the_whole_clone(project: Clone) -> None:
+    (project.folder / "data").mkdir()
+    (project.folder / "data/raw.csv").write_text("anything")
+    out = io.StringIO()
+    context = Context(env={"PATH": PATH, "HOME": str(project.folder)}, out=out)
+    path = str(project.folder / "data/raw.csv")
+    assert ask(context, Question(data=path), form="json", repo=project.folder / "data") == 0
+    assert msgspec.json.decode(out.getvalue(), type=Lineage).counts.learnt == 2
 
 
 def test_without_a_token_the_server_is_not_asked(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def ask(
             nothing is recorded here (`registry_incomplete`).
     """
     spec = parse_spec(question.spec) if question.spec else None
+    repo = _top(repo, context)
     with known(context, repo, repository) as found:
         graph = build(found.records)
         if spec is not None:
@@ -59,7 +60,7 @@ def ask(
         elif question.run:
             start = starts.of_run(graph, question.run)
         else:
-            start = _data(graph, question.data, repo, context)
+            start = _data(graph, question.data, repo)
         answer = trace.answer(replace(start, notes=(*start.notes, *found.notes)), doubts=found.doubts)
     context.say(rendered(answer, form, depth))
     if answer.doubts:
@@ -79,13 +80,20 @@ def rendered(answer: Answer, form: Form, depth: int | None) -> str:
     return mermaid(answer, depth).rstrip() if form == "mermaid" else text(answer, depth)
 
 
-def _data(graph: Graph, given: str, repo: Path, context: Context) -> Start:
+def _top(repo: Path, context: Context) -> Path:
+    """The root of the clone that a folder lies in; the folder itself where there is none."""
+    argv: list[str | Path] = ["git", "-C", repo, "rev-parse", "--show-toplevel"]
+    return Path(Processes(context.env).run(argv, check=False).text.strip() or repo).resolve()
+
+
+def _data(graph: Graph, given: str, repo: Path) -> Start:
     """A digest; else a path that is recorded; else a file of this machine, by what is in it."""
-    if starts.is_digest(given):
-        return starts.of_digests(graph, [given], listings(repo, graph))
     known_files = listings(repo, graph)
+    if starts.is_digest(given):
+        return starts.of_digests(graph, [given], known_files)
     file = Path(given)
-    inside = _inside(repo, file, context) if file.exists() else ""
+    place = file.parent.resolve() / file.name  # DVC may link the file itself to its cache
+    inside = place.relative_to(repo).as_posix() if place.is_relative_to(repo) and file.exists() else ""
     start = starts.of_path(graph, inside or given, known_files)
     if start.known or not file.is_file():
         return start
@@ -95,15 +103,7 @@ def _data(graph: Graph, given: str, repo: Path, context: Context) -> Start:
         raise ConfigError(f"{given} cannot be read: {error.strerror}", link=LINK) from error
     found = starts.of_digests(graph, digests, known_files, title=given)
     possible = tuple(dict.fromkeys((*start.possible, *found.possible)))
-    return replace(found, possible=possible, notes=(f"by its content: {', '.join(digests)}",))
-
-
-def _inside(repo: Path, file: Path, context: Context) -> str:
-    """The path within the repository; empty for a file that lies elsewhere."""
-    argv: list[str | Path] = ["git", "-C", repo, "rev-parse", "--show-toplevel"]
-    top = Processes(context.env).run(argv, check=False).text.strip()
-    place = file.absolute()
-    return place.relative_to(top).as_posix() if top and place.is_relative_to(top) else ""
+    return replace(found, possible=possible, notes=(*found.notes, f"by its content: {', '.join(digests)}"))
 
 
 def _digests(file: Path) -> tuple[str, str]:

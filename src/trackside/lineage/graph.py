@@ -321,7 +321,8 @@ class _Builder:
         images = {name.removeprefix("image:"): name for name in self.facts if name.startswith("image:")}
         for one in files:
             for digest in one.digests & images.keys():
-                name = f"deployment:{one.repository}:{one.branch}:{one.file}"
+                where = f"{one.repository}:" if one.repository else ""
+                name = f"deployment:{where}{one.branch}:{one.file}"
                 self.facts[name] = {"repository": one.repository, "branch": one.branch, "file": one.file}
                 self._link(images[digest], name, "proposed" if one.proposed else "deployed")
 

@@ -129,7 +129,7 @@ class _Chart:
         yield from ((name,) for name in sorted(self.near - told, key=lambda name: (hops[name], name)))
 
     def _drawn(self, name: str) -> bool:
-        """Code and lock files are what the commit tells, a head its pull request; runs without a version are counted."""
+        """The commit tells code and lock files, the pull request its head; runs without a version are counted."""
         if name in self.answer.start.nodes:
             return True
         if name.startswith("commit:") and all(edge.meaning == "head" for edge in self.graph.out.get(name, ())):

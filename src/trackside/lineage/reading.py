@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from trackside.config.load import load as load_config
 from trackside.config.model import CONFIG_FILE, Config, DeployTarget
 from trackside.deploy.job import BRANCH
+from trackside.documents.codec import load
+from trackside.documents.run import Run
 from trackside.errors import ConfigError, DataError
 from trackside.forge.access import access
 from trackside.lineage.graph import Deployed, Graph, Records
@@ -22,6 +24,7 @@ from trackside.models.source import CloneSource
 from trackside.plan.objects import git_env
 from trackside.registry.clone import read_clone
 from trackside.registry.state import RegistryState
+from trackside.store.branch import Problem
 from trackside.store.files import CloneFiles
 from trackside.store.layout import DATA_BRANCH
 from trackside.system.process import Processes
@@ -59,7 +62,8 @@ def known(context: Context, repo: Path, repository: str) -> Iterator[Known]:
     processes = Processes(context.env)
     if not repository:
         source = CloneSource(repo, processes, context=context)
-        yield _of(source, source.state(), lambda path, branch: _here(repo, path, branch, processes))
+        local, damaged = _local(repo)
+        yield _of(source, source.state(), lambda path, branch: _here(repo, path, branch, processes), local, damaged)
         return
     from trackside.doctor.place import DoctorForge
 
@@ -84,9 +88,23 @@ def known(context: Context, repo: Path, repository: str) -> Iterator[Known]:
         )
 
 
-def _of(source: CloneSource, state: RegistryState, file: ReadFile) -> Known:
-    runs, releases, images = source.runs(), source.releases(), source.images()
-    damaged = source.problems
+def _local(repo: Path) -> tuple[list[Run], list[Problem]]:
+    """Runs of this machine that were never published, and what is damaged of them."""
+    runs, damaged = [], []
+    for path in sorted(repo.glob(".trackside/runs/*/*.json")):
+        try:
+            runs.append(load(Run, path.read_bytes(), name=path.name))
+        except (DataError, OSError) as error:
+            damaged.append(Problem(path=path.relative_to(repo).as_posix(), why=str(error)))
+    return runs, damaged
+
+
+def _of(
+    source: CloneSource, state: RegistryState, file: ReadFile, local: Sequence[Run] = (), lost: Sequence[Problem] = ()
+) -> Known:
+    recorded, releases, images = source.runs(), source.releases(), source.images()
+    runs = tuple({(run.model, run.id): run for run in (*local, *recorded)}.values())
+    damaged = (*source.problems, *lost)
     if not runs and not releases and not damaged:
         raise DataError(
             "no run and no release is recorded here",

@@ -106,8 +106,7 @@ def of_digests(graph: Graph, digests: Sequence[str], listings: Listings, title: 
     Raises:
         ConfigError: not a whole digest.
     """
-    for one in digests:
-        _check(one)
+    digests = [_whole(one) for one in digests]
     title = title or digests[0]
     asked = [graph.data(one) for one in digests]
     nodes = [one for one in dict.fromkeys(asked) if one in graph.nodes]
@@ -185,16 +184,20 @@ def of_path(graph: Graph, path: str, listings: Listings) -> Start:
     )
 
 
-def _check(digest: str) -> None:
+def _whole(digest: str) -> str:
+    """The digest as it is recorded. Raises ConfigError: digits are missing."""
     kind, _, text = digest.partition(":")
     lengths = {"md5": 32, "sha256": 64}
-    if kind in lengths and not re.fullmatch(rf"[0-9a-f]{{{lengths[kind]}}}(\.dir)?", text):
+    if kind not in lengths:
+        return digest
+    if not re.fullmatch(rf"[0-9a-f]{{{lengths[kind]}}}(\.dir)?", text.lower()):
         raise ConfigError(
             f"{digest[:100]!r} is no whole digest",
             why=f"{kind} has {lengths[kind]} hexadecimal digits, `.dir` after them for a folder",
             remedy="take it from the .dvc file or from `trackside runs show`, or give the path of the file",
             link=LINK,
         )
+    return digest.lower()
 
 
 def _digest(node: Node) -> str:

@@ -65,8 +65,6 @@ def _holding(event: Event, version: Version, *, until: str = "") -> Holding:
 
 def doubts(state: RegistryState) -> Iterator[str]:
     """What leaves it open who is in a stage."""
-    for model in state.models():
-        for stage in state.stages(model):
-            problem = state.ambiguous(model, stage)
-            if problem is not None:
-                yield f"who is in {model}#{stage} cannot be told: {problem.message}"
+    for problem in state.problems():
+        if problem.ambiguous and problem.stage:
+            yield f"who is in a stage cannot be told ({problem.tag}): {problem.message}"
