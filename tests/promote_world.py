@@ -69,12 +69,15 @@ class Place:
 
     def version(self, number: str, branch: str = "main", model: str = "delay") -> str:
         commit = self.commit(branch, {"m": number.encode()})
+        self.tag(number, commit, model)
+        return commit
+
+    def tag(self, number: str, commit: str, model: str = "delay") -> None:
         with self.forge() as forge:
             text = message(f"{model} {number}", {"Run-Id": "r", "Statement-Sha256": "0" * 64})
             (made,) = forge.apply([CreateTag(name=f"{model}@v{number}", commit=commit, message=text)])
         assert made.outcome == "created", made
         self.commits[number] = commit
-        return commit
 
     def open(self) -> None:
         """A new issue, where commands are written from now on."""

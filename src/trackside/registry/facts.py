@@ -73,12 +73,13 @@ def facts_of(
     pull = _pull(forge, release, commit, branch) if gate.approvals or gate.checks else None
     reviews = forge.reviews(pull.number) if gate.approvals and pull is not None else ()
     commits = dict.fromkeys([commit, *([pull.head_sha] if pull is not None else [])])
-    attestation, untrue = None, ""
+    attestation: Attested | None = None
+    untrue: DataError | None = None
     if gate.attestation and release is not None:
         try:
             attestation = attested(release)
         except DataError as error:
-            untrue = f"{error.message}: {error.why}".removesuffix(": ")
+            untrue = error
     return Facts(
         version=version,
         commit=commit,

@@ -178,7 +178,8 @@ def stack(state: RegistryState, model: str, stage: str) -> Stack:
     for event in reversed(state.history(model, stage)):
         version = state.version_of(event)
         if event.tag.action == "unassign":
-            held = [one for one in held if one[1] != event.commit]
+            gone = parse(event.trailers.get("Version", ""))
+            held = [one for one in held if (one[1] != event.commit if gone is None else one[0] != gone)]
         if version is None:
             continue
         names = [one for one, _ in held]

@@ -10,7 +10,7 @@ from trackside.command.evidence import permitted
 from trackside.config.model import Config, Model, StagePolicy
 from trackside.documents.image import Image
 from trackside.documents.release import Release
-from trackside.errors import Refused
+from trackside.errors import DataError, Refused
 from trackside.forge.approvals import Review
 from trackside.forge.model import CheckRun, Pull, Role
 from trackside.registry.versions import Version
@@ -36,8 +36,8 @@ class Facts:
 
     `commit` is the version's. `ever` are the versions that have held each stage of `after`; `pull` is the merged pull
     request that brought the version, with its `reviews`, and the `roles` of their authors; `let_in` who approved an
-    environment of this run; `checks` those found by name at each commit. `untrue` says why an attestation that is
-    there does not hold good.
+    environment of this run; `checks` those found by name at each commit. `untrue` is why an attestation that is there
+    does not hold good.
     """
 
     version: Version
@@ -52,7 +52,7 @@ class Facts:
     checks: Mapping[tuple[str, str], Sequence[CheckRun]] = field(default_factory=dict)
     image: Image | None = None
     attestation: Attested | None = None
-    untrue: str = ""
+    untrue: DataError | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,8 +216,9 @@ def _image(model: Model, gate: StagePolicy, facts: Facts) -> list[Lack] | dict[s
     if not gate.image:
         return {}
     image, release, what = facts.image, facts.release, f"{model.name} v{facts.version}"
-    of_it = image is not None and release is not None and image.model_digest == release.model_digest
-    if image is None or not of_it or image.commit != facts.commit or not image.digest:
+    wanted = (release.model_digest, facts.commit) if release is not None else None
+    of_it = image is not None and (image.model_digest, image.commit) == wanted
+    if image is None or not of_it or not image.digest:
         why = "none is recorded" if image is None else "it was not pushed" if of_it else "it holds another model"
         return [
             Lack(
@@ -248,14 +249,15 @@ def _attestation(model: Model, gate: StagePolicy, facts: Facts) -> list[Lack] | 
     if facts.attestation is not None:
         return {"Attestation": f"{facts.attestation.digest} by {facts.attestation.signer}"}
     what = f"the model file of {model.name} v{facts.version}"
-    if facts.untrue:
+    error = facts.untrue
+    if error is not None:
         return [
             Lack(
                 key="attestation",
-                reason_code="attestation_invalid",
+                reason_code=error.reason_code,
                 message=f"the attestation of {what} does not hold good",
-                remedy=f"trackside models verify {model.name}@v{facts.version}",
-                why=facts.untrue,
+                remedy=error.remedy or f"trackside models verify {model.name}@v{facts.version}",
+                why=f"{error.message}: {error.why}" if error.why else error.message,
             )
         ]
     return [
