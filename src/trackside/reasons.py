@@ -92,6 +92,7 @@ REASONS: dict[str, str] = {
     "model_unsafe": "The model file could run code when it is loaded.",
     "no_drift": "The newest check found no drift.",
     "no_previous_version": "No version held the stage before, so there is none to give it back to.",
+    "no_space": "The disk has less room than data and outputs take.",
     "not_a_pull": "The command is for pull requests.",
     "not_admitted": "The admit job refused the run or broke.",
     "not_configured": "The default branch has no trackside.yaml.",

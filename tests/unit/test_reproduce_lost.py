@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from train_samples import OUTSIDE, alive
 
 from trackside.documents.run import Run
 from trackside.errors import ConfigError, DataError
-from trackside.reproduce.data import bring, sources_of, wanted
+from trackside.models.progress import Progress
+from trackside.reproduce.data import bring, sources_of, wanted, watched
 from trackside.reproduce.place import place, remove
 
 
@@ -74,6 +76,12 @@ def test_every_place_is_asked_and_damage_is_seen(world: tuple[Bench, Run], tmp_p
     sources = sources_of(other, code.tree, into)
     assert [name for name, _ in sources.remotes] == ["store", "gone", "other", "store"]
     said: list[str] = []
+
+    def progress(label: str, total: int) -> Progress:
+        said.append(label)
+        assert total == 6
+        return Progress(label, total, None, 0, time.monotonic)
+
     env = {**OUTSIDE.env, "HOME": str(tmp_path)}
     made = bring(
         wanted(code.tree, code.inputs),
@@ -82,11 +90,37 @@ def test_every_place_is_asked_and_damage_is_seen(world: tuple[Bench, Run], tmp_p
         state=tmp_path / "state",
         env=env,
         processes=OUTSIDE,
-        say=said.append,
+        progress=progress,
     )
     assert [(one.digest, one.source) for one in made] == [(f"md5:{MD5}", "other")]
     assert [line.rpartition(" ")[2] for line in said] == ["store", "gone", "other"]
     assert (into / "files" / "md5" / MD5[:2] / MD5[2:]).read_bytes() == b"1,2,3\n"
+
+
+def test_bytes_are_told_while_they_come(tmp_path: Path) -> None:
+    told: list[int] = []
+    came = threading.Event()
+
+    def bar(done: int) -> None:
+        told.append(done)
+        if done:
+            came.set()
+
+    (tmp_path / "before").write_bytes(b"x" * 100)
+    with watched(tmp_path, bar):
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "part").write_bytes(b"x" * 1000)
+        assert came.wait(60)
+    assert told[-1] == 1000
+
+
+def test_a_disk_that_is_too_small(world: tuple[Bench, Run]) -> None:
+    bench, run = world
+    rows = [{"path": one.path, "role": one.role, "digest": one.digest, "size": 10**18} for one in run.artifacts]
+    with pytest.raises(DataError, match="are needed") as caught:
+        bench.reproduce(changed(run, artifacts=rows))
+    assert (caught.value.exit_code, caught.value.reason_code) == (7, "no_space")
+    assert bench.left() == []
 
 
 def test_code_that_only_origin_has_and_code_that_nobody_has(world: tuple[Bench, Run], tmp_path: Path) -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import io
+import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread
 
 import msgspec
 
 from trackside.documents.reproduction import DataObject
 from trackside.errors import DataError, ToolError
+from trackside.models.progress import Progress
 from trackside.plan.objects import GitTree
 from trackside.plan.pipeline import PipelineInputs
 from trackside.system.process import Processes
@@ -21,6 +27,7 @@ from trackside.train.dvc import Object, Remotes, intact, members, remotes, there
 from trackside.train.workspace import pointers
 
 LINK = "reproduce.md"
+LOOK_SECONDS = 1.0
 CONFIG = ".dvc/config"
 
 
@@ -108,9 +115,11 @@ def bring(
     state: Path,
     env: Mapping[str, str],
     processes: Processes,
-    say: Callable[[str], None],
+    progress: Callable[[str, int], Progress],
 ) -> list[DataObject]:
     """Put objects into the cache `into`, each intact; tells where each came from.
+
+    `progress` makes the bar of a remote, from its label and the bytes that are missing.
 
     Imported data that nobody has is left to DVC, which knows where it was imported from.
 
@@ -127,9 +136,10 @@ def bring(
         missing = [one for one in needed if not there(one.obj, into)]
         if not missing:
             break
-        say(f"data: {len(missing)} of {len(needed)} from remote {name}")
+        label = f"data: {len(missing)} of {len(needed)} from remote {name}"
         try:
-            transfer("fetch", [one.obj for one in missing], remote, state=state, env=env, processes=processes)
+            with progress(label, sum(one.size or 0 for one in missing)) as bar, watched(into, bar):
+                transfer("fetch", [one.obj for one in missing], remote, state=state, env=env, processes=processes)
         except ToolError as error:
             silent.append(f"{name}: {(error.log.strip() or error.message).rpartition(chr(10))[2][-200:]}")
         origin |= {one.path: name for one in missing if there(one.obj, into)}
@@ -142,6 +152,36 @@ def bring(
     ]
 
 
+@contextmanager
+def watched(folder: Path, told: Callable[[int], None]) -> Iterator[None]:
+    """Meanwhile, tell how many bytes have come into a folder: DVC itself is silent where there is no terminal."""
+    before, done = _bytes(folder), Event()
+
+    def watch() -> None:
+        pause = LOOK_SECONDS
+        while not done.wait(pause):
+            start = time.monotonic()
+            told(_bytes(folder) - before)
+            pause = max(LOOK_SECONDS, 20 * (time.monotonic() - start))  # folders of many files take long to look at
+
+    thread = Thread(target=watch, daemon=True, name="progress")
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(10)
+
+
+def _bytes(folder: Path) -> int:
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # DVC renames what has arrived
+                total += os.lstat(f"{root}/{name}").st_size
+    return total
+
+
 def copied(obj: Object, source: Path, into: Path) -> bool:
     """Copy an object from one cache into another; False where it is not there whole. Links would share the bytes."""
     if not there(obj, source):
@@ -150,7 +190,10 @@ def copied(obj: Object, source: Path, into: Path) -> bool:
         target = one.path(into)
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(one.path(source), target)
+            try:
+                shutil.copyfile(one.path(source), target)
+            except OSError as error:
+                raise DataError(f"{one.digest} of the cache cannot be copied", why=str(error), link=LINK) from error
             target.chmod(0o444)
     if intact(obj, into):
         return True

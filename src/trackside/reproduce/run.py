@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import disk_usage
 
 import msgspec
 
@@ -14,6 +15,9 @@ from trackside.app import Context
 from trackside.documents.codec import dump
 from trackside.documents.reproduction import DataObject, InputDifference, Reproduction, Restoration, Verdict
 from trackside.documents.run import Run
+from trackside.errors import DataError
+from trackside.models.layout import columns
+from trackside.models.progress import Progress
 from trackside.reproduce import show
 from trackside.reproduce.again import Again, with_python
 from trackside.reproduce.code import Code, Repository, find_code
@@ -112,6 +116,7 @@ class _Reproduce:
     def place(self, code: Code, repository: Repository, needed: Sequence[Wanted], sources: Sources) -> list[DataObject]:
         """The checkout with the data that it needs in its cache."""
         began = self.clock.monotonic()
+        self.room(needed)
         repository.checkout(code.commit)
         guard(repository.folder)
         data = bring(
@@ -121,13 +126,30 @@ class _Reproduce:
             state=repository.folder.parent / "state",
             env={**self.processes.env, **remote_env(self.context.env.get("TRACKSIDE_REMOTE_ENV", ""))},
             processes=self.processes,
-            say=self.say,
+            progress=self.progress,
         )
         if data:
             size = show.size(sum(one.size or 0 for one in data))
             origins = ", ".join(dict.fromkeys(one.source for one in data))
             self.step(f"data: {len(data)} tracked, {size}, from {origins}", began)
         return data
+
+    def room(self, needed: Sequence[Wanted]) -> None:
+        """Raises DataError where the data and the outputs, once each, take more than is free."""
+        least = sum(one.size or 0 for one in needed) + sum(one.size for one in self.recorded.artifacts)
+        free = disk_usage(self.folder).free
+        if free < least:
+            raise DataError(
+                f"{show.size(least)} are needed, {show.size(free)} are free in {self.folder.parent}",
+                remedy="--keep DIR on a larger disk, or export XDG_CACHE_HOME=…",
+                link="reproduce.md",
+                reason_code="no_space",
+            )
+
+    def progress(self, label: str, total: int) -> Progress:
+        room = 0 if self.context.json else columns(self.context)
+        self.say(f"{label}, {show.size(total)}")
+        return Progress(label, total, self.stream, room, self.clock.monotonic)
 
     def train(self, code: Code, folder: Path) -> Run:
         began = self.clock.monotonic()
