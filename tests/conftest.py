@@ -41,6 +41,7 @@ def sandbox(server: Sandbox) -> Iterator[Sandbox]:
     server.blobs.troubles.clear()
     server.blobs.given.clear()
     server.calls.clear()
+    server.git_calls.clear()
     yield server
     assert not server.violations, server.violations
 

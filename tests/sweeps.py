@@ -1,11 +1,12 @@
-"""Every fault at every API call: notes the calls of a piece of work, then breaks each of them in turn."""
+"""Every fault at every API call and git request: notes those of a piece of work, then breaks each of them in turn."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +14,16 @@ import pytest
 from trackside.forge.github import GithubForge
 from trackside.sandbox.git import Bare
 from trackside.sandbox.server import Sandbox
-from trackside.system.process import Completed
+from trackside.system.process import Completed, Processes
 
 ANY: dict[str, dict[str, Any]] = {"502 for good": {"status": 502, "times": 12}}
 WRITES: dict[str, dict[str, Any]] = {"502": {"status": 502}, "lost after the write": {"mode": "lost"}}
+GIT: dict[str, dict[str, Any]] = {
+    "502 for good": {"status": 502, "times": 40},
+    "502": {"status": 502},
+    "cut before": {"mode": "drop"},
+    "lost after": {"mode": "lost"},
+}
 KILL = "killed after it"
 """A kill before a call is one after the call before it."""
 
@@ -85,6 +92,46 @@ def _kill_at(forge: GithubForge, number: int) -> None:
         return answer
 
     forge.client._send = deadly
+
+
+class Deadly(Processes):
+    """Counts the commands of git that reach out, and dies once number `at` of them (from 0) has ended."""
+
+    def __init__(self, env: Mapping[str, str], at: int = -1) -> None:
+        super().__init__(env)
+        self.at, self.seen = at, 0
+
+    def run(self, argv: Sequence[str | Path], **more: Any) -> Completed:
+        done = super().run(argv, **more)
+        if {"ls-remote", "fetch", "push"} & {str(word) for word in argv[:4]}:
+            self.seen += 1
+            if self.seen == self.at + 1:
+                raise Killed
+        return done
+
+
+def git_cases(requests: int, commands: int) -> Iterator[Case]:
+    """All faults of all requests of git, and a kill after each of its commands."""
+    for number in range(requests):
+        for kind in GIT:
+            yield Case(kind=kind, number=number)
+    for number in range(commands):
+        yield Case(kind=KILL, number=number)
+
+
+def git_broken(case: Case, sandbox: Sandbox, env: Mapping[str, str], work: Callable[[Processes], Any]) -> None:
+    """Do the work once while the case's fault of git is planned; a kill is swallowed."""
+    sandbox.faults.clear()
+    fired, processes = sandbox.faults.fired, Deadly(env, case.number if case.kind == KILL else -1)
+    if case.kind != KILL:
+        sandbox.faults.add("*", "", after=case.number, git=True, **{"times": 1, **GIT[case.kind]})
+    dead = False
+    try:
+        work(processes)
+    except Killed:
+        dead = True
+    assert dead if case.kind == KILL else sandbox.faults.fired > fired, f"{case} never happened"
+    sandbox.faults.clear()
 
 
 class Prepared:

@@ -6,13 +6,14 @@ import hashlib
 import io
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from plan_samples import FILES, PROCESSES
 
 from conftest import bot_forge, user
@@ -25,7 +26,7 @@ from trackside.documents.result import Result
 from trackside.documents.run import Artifact, Dependency, Environment, Metric, Run, Source, Trigger, Usage
 from trackside.event.model import DispatchEvent, PushEvent
 from trackside.forge.github import GithubForge
-from trackside.plan.objects import GitTree, fetch
+from trackside.plan.objects import GitTree, fetch, read_commit
 from trackside.plan.pipeline import inputs_of
 from trackside.plan.resolve import Job, resolve
 from trackside.registry.job import name_of, register
@@ -34,6 +35,7 @@ from trackside.registry.registration import RegisterJob
 from trackside.sandbox.server import Sandbox
 from trackside.store.branch import ApiRunStore
 from trackside.system.process import Processes
+from trackside.train.dvc import Object, Remotes
 
 NOW = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
 HELD = {"contents": "write", "pull-requests": "read", "actions": "write"}
@@ -258,3 +260,36 @@ class Trained:
         for record in self.records():
             made["records"].append(msgspec.to_builtins(msgspec.structs.replace(record, release_id=0, url="")))
         return json.loads(json.dumps(made))
+
+
+@pytest.fixture
+def place(sandbox: Sandbox, repo: str, tmp_path: Path) -> Trained:
+    return Trained(sandbox, repo, tmp_path)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare the sweep DVC's processes, which no fault of the API concerns: pipelines are read once for each commit's
+    files, objects are copied from the remote's folder.
+    """
+    ask, seen = resolve, dict[str, Any]()
+
+    def pipelines(git_dir: Path, jobs: list[Job], *, processes: Processes) -> Any:
+        tree = str(read_commit(git_dir, jobs[0].commit, processes).tree)
+        if tree not in seen:
+            seen[tree] = ask(git_dir, jobs, processes=processes)
+        return seen[tree]
+
+    def copied(direction: str, objects: Iterable[Object], found: Remotes, **_: Any) -> str:
+        assert direction == "fetch"
+        store = Path(found.config.get("'remote \"store\"'", "url"))
+        for obj in objects:
+            source, target = obj.path(store), obj.path(found.cache)
+            if source.is_file():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(source.read_bytes())
+        return ""
+
+    for module in ("trackside.registry.registration", "registry_world"):
+        monkeypatch.setattr(f"{module}.resolve", pipelines)
+    monkeypatch.setattr("trackside.registry.files.transfer", copied)

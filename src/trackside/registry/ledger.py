@@ -10,7 +10,7 @@ from trackside.documents.codec import dump
 from trackside.documents.release import Release
 from trackside.errors import Conflict, DataError, NotFound
 from trackside.plan.objects import GitTree
-from trackside.registry.read import of_path, parsed, record_path
+from trackside.registry.records import of_path, parsed, record_path
 from trackside.registry.remote import Look, Move, Remote, Tagged
 from trackside.registry.state import fold
 from trackside.registry.versions import Version
@@ -105,9 +105,9 @@ class Ledger:
         """The tag object of a release, here and without a name; the same one however often it is made."""
         return self.remote.tag(release.tag, release.commit, message, datetime.fromisoformat(release.created_at))
 
-    def claim(self, release: Release, text: str) -> bool:
+    def claim(self, release: Release, text: str, attempt: int = 1) -> bool:
         """Begin a version: its tag and its record in one push, where neither is there. False where anybody wrote to
-        the branch or took the tag meanwhile, which calls for another decision.
+        the branch or took the tag meanwhile: what is known now calls for another decision. `attempt` counts from 1.
 
         Raises:
             ForgeError, ToolError: see `Remote.push`.
@@ -118,7 +118,12 @@ class Ledger:
             self._moved(made)
             self._tagged(release)
             return True
-        self.refresh()  # it may have landed, and others on top of it
+        self.remote.give_way(attempt)
+        seen = self.tip
+        self._see_tip()
+        if self.tip == seen:  # then it was the tag
+            self.look = self.remote.look()
+        # It may have landed without an answer, and others on top of it.
         return self.record(release.model, release.version) == release
 
     def write(self, release: Release, text: str, *, before: Release | None) -> bool:
@@ -131,7 +136,7 @@ class Ledger:
         """
         for attempt in range(RACES):
             if attempt:
-                self.remote.pause(min(attempt, 3))
+                self.remote.give_way(attempt)
                 self._see_tip()
             there = self.record(release.model, release.version)
             if there != before:

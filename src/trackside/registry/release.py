@@ -75,12 +75,9 @@ class Registrar:
             DataError, ToolError: the model cannot be had as it was recorded.
             Refused: it could run code when it is loaded.
         """
-        model, known, asked = wish.run.model, self.ledger.known(wish.run.model), False
-        for attempt in range(RACES):
-            if attempt:
-                self.ledger.remote.pause(min(attempt, 3))
-                self.ledger.refresh()
-                known = self.ledger.known(model)
+        model, asked = wish.run.model, False
+        for attempt in range(1, RACES + 1):
+            known = self.ledger.known(model)
             decision = decide(wish, known.records, known.taken)
             if decision.kind in ("there", "unchanged"):
                 return decision
@@ -94,7 +91,7 @@ class Registrar:
                     wish, asked = self.ask(wish), True
                     release = decide(wish, known.records, known.taken).release
                 release = self._described(release, wish.run)
-                if not self.ledger.claim(release, f"Claim {release.tag} for run {release.run}"):
+                if not self.ledger.claim(release, f"Claim {release.tag} for run {release.run}", attempt):
                     self.say(f"{release.tag}: somebody else was faster")
                     continue
             made = self._publish(release, known, fresh=fresh)

@@ -31,6 +31,9 @@ TIMEOUT = 300.0
 NAME, EMAIL = "github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com"
 """Who makes the commits and tags: the identity of every job's token. Who asked for them stands in the records."""
 
+LONGEST_WAIT = 30.0
+"""Seconds to give way to other writers for, at most."""
+
 LINK = "releases.md"
 
 _LOST = (
@@ -96,6 +99,7 @@ class Remote:
         self._token, self._processes, self._clock = token, processes, clock
         self._env = git_env(processes.env, url=url, token=token)
         self._random = random.Random()  # noqa: S311 - spreads writers that failed together, guards nothing
+        self._took = 0.0
 
     # Reading
 
@@ -127,6 +131,32 @@ class Remote:
             lambda: fetch(self.git_dir, self.url, wanted, processes=self._processes, token=self._token)
         )
 
+    def copy_tags(self, model: str = "") -> None:
+        """Bring all tags here (those of a model), with their objects and commits but no files; by one fetch.
+
+        Raises:
+            Forbidden, NotFound, TimedOut, ToolError: see `push`.
+        """
+        if not (self.git_dir / "HEAD").is_file():
+            self.git_dir.mkdir(parents=True, exist_ok=True)
+            argv: list[str | Path] = ["git", "init", "--quiet", "--bare", "--template=", self.git_dir]
+            self._processes.run(argv, env=self._env, timeout=TIMEOUT)
+        patterns = [f"refs/tags/{model}{mark}*" for mark in "@#"] if model else ["refs/tags/*"]
+        argv = [
+            "git",
+            "-C",
+            self.git_dir,
+            "fetch",
+            "--quiet",
+            "--prune",
+            "--force",
+            "--no-write-fetch-head",
+            "--no-tags",
+        ]
+        argv += ["--filter=tree:0", "--no-write-fetch-head", "--no-recurse-submodules", "--", self.url]
+        argv += [f"+{one}:{one}" for one in patterns]
+        self._persist(lambda: self._processes.run(argv, env=self._env, timeout=TIMEOUT))
+
     def file(self, commit: str, path: str) -> bytes | None:
         """A file of a commit that was fetched; None where it has none."""
         out = self._git("cat-file", "--batch", input=f"{commit}:{path}\n".encode()).stdout
@@ -141,14 +171,12 @@ class Remote:
         no name yet.
         """
         ref = f"refs/trackside/made/{uuid.uuid4().hex}"
-        lines = [f"commit {ref}", f"committer {_person(when)}", *_data(message)]
+        lines = [f"commit {ref}", "mark :1", f"committer {_person(when)}", *_data(message)]
         lines += [f"from {tip}"] if tip else []
         for path, text in files.items():
             lines += [f"D {path}"] if text is None else [f"M 100644 inline {path}", *_data(text)]
-        self._git("fast-import", "--quiet", "--date-format=raw", input="\n".join([*lines, ""]).encode())
-        made = self._git("rev-parse", ref).text.strip()
-        self._git("update-ref", "-d", ref)
-        return made
+        lines += ["get-mark :1", f"reset {ref}", f"from {'0' * 40}", ""]  # the name is gone before anybody sees it
+        return self._git("fast-import", "--quiet", "--date-format=raw", input="\n".join(lines).encode()).text.strip()
 
     def tag(self, name: str, commit: str, message: str, when: datetime) -> str:
         """An annotated tag object: the same one for the same words and time. It has no name yet."""
@@ -178,14 +206,19 @@ class Remote:
         argv += ["--recurse-submodules=no", "--", self.url, *(f"{one.new}:{one.ref}" for one in moves)]
 
         def send() -> bool:
+            started = self._clock.monotonic()
             done = self._processes.run(argv, env=self._env, timeout=TIMEOUT, check=False)
+            self._took = self._clock.monotonic() - started
             return done.returncode == 0 or _rejected(done)
 
         return self._persist(send)
 
-    def pause(self, attempt: int) -> None:
-        """Back off after failed attempt `attempt` (from 1)."""
-        self._clock.sleep(backoff(attempt, self._random.random()))
+    def give_way(self, attempt: int) -> None:
+        """Wait after lost race `attempt` (from 1) for as long as some pushes here take, at random: who wait alike meet
+        again.
+        """
+        most = min(LONGEST_WAIT, self._took * 2.0 ** min(attempt + 1, 5))
+        self._clock.sleep(self._random.random() * most)
 
     def _persist(self, work: Callable[[], T]) -> T:
         """Do it, again where the way there or the server failed. Raises TimedOut after `ATTEMPTS`."""
@@ -200,7 +233,7 @@ class Remote:
             if failure is not None:
                 raise failure
             if attempt < ATTEMPTS:
-                self.pause(attempt)
+                self._clock.sleep(backoff(attempt, self._random.random()))
         raise TimedOut(
             f"git got no answer from {self.url}",
             why=f"the last of {ATTEMPTS} attempts: {said}",

@@ -28,6 +28,7 @@ class Fault:
     seconds: float = 0.0
     after: int = 0
     times: int = 1
+    git: bool = False
 
 
 class Faults:
@@ -49,8 +50,13 @@ class Faults:
         seconds: float = 0.0,
         after: int = 0,
         times: int = 1,
+        git: bool = False,
     ) -> None:
-        """`method` may be `*`; `path` is a regular expression searched in the path below `/api/v3`."""
+        """`method` may be `*`; `path` is a regular expression searched in the path below `/api/v3`.
+
+        With `git` the fault is for requests of git instead, whose path is that of the repository with its query
+        (`/acme/flights/info/refs?service=git-receive-pack`, `/acme/flights/git-receive-pack`).
+        """
         fault = Fault(
             method=method,
             path=re.compile(path),
@@ -60,6 +66,7 @@ class Faults:
             seconds=seconds,
             after=after,
             times=times,
+            git=git,
         )
         with self._lock:
             self._faults.append(fault)
@@ -68,10 +75,12 @@ class Faults:
         with self._lock:
             self._faults.clear()
 
-    def take(self, method: str, path: str) -> Fault | None:
+    def take(self, method: str, path: str, *, git: bool = False) -> Fault | None:
         """The fault that hits this request, if any."""
         with self._lock:
             for fault in self._faults:
+                if fault.git != git:
+                    continue
                 if fault.times > 0 and fault.method in (method, "*") and fault.path.search(path):
                     if fault.after > 0:
                         fault.after -= 1

@@ -88,6 +88,7 @@ class Sandbox:
         self.desk = Desk(hub=self.hub, faults=self.faults, meter=self.meter, strict=strict)
         self.hub.judge = self.desk.check_event
         self.extra_routes: list[BaseRoute] = []
+        self.git_calls: list[tuple[str, str]] = []
         self._port = port
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -219,18 +220,24 @@ class Sandbox:
         tail = request.url.path.split("/", 3)[3]
         body = await request.body()
 
+        def act() -> smart_http.Answer:
+            return smart_http.serve(
+                self.hub,
+                repo,
+                tail,
+                method=request.method,
+                query=request.url.query,
+                headers=dict(request.headers),
+                body=body,
+            )
+
         def work() -> Response:
+            path = f"/{repo}/{tail}" + (f"?{request.url.query}" if request.url.query else "")
+            fault = self.faults.take(request.method, path, git=True)
+            self.git_calls.append((request.method, path))
             try:
-                status, headers, content = smart_http.serve(
-                    self.hub,
-                    repo,
-                    tail,
-                    method=request.method,
-                    query=request.url.query,
-                    headers=dict(request.headers),
-                    body=body,
-                )
-                return Response(content, status_code=status, headers=headers)
+                answer = smart_http.hindered(fault, act)
+                return _Cut() if answer is None else Response(answer[2], status_code=answer[0], headers=answer[1])
             except Problem as problem:
                 return Response(problem.message, status_code=problem.status, headers=problem.headers)
 

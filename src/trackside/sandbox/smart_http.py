@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 from trackside.sandbox.access import CHALLENGE, actor_of, permit
+from trackside.sandbox.faults import Fault
 from trackside.sandbox.git import ZERO
 from trackside.sandbox.hub import Hub
 from trackside.sandbox.problem import Problem
@@ -60,6 +62,23 @@ def serve(
         }
         hub.pushed(repo, moved, actor)
     return answer
+
+
+def hindered(fault: Fault | None, work: Callable[[], Answer]) -> Answer | None:
+    """Answer with the planned fault in the way; None when the connection is to be cut. Raises Problem like `serve`."""
+    if fault is None:
+        return work()
+    broken = (fault.status, dict(fault.headers), b"Fault injected by the sandbox")
+    if fault.mode == "drop":
+        return None
+    if fault.mode == "before":
+        return broken
+    if fault.mode == "latency":
+        time.sleep(fault.seconds)
+        return work()
+    work()
+    time.sleep(fault.seconds if fault.mode == "lost" else 0.0)
+    return None if fault.mode == "lost" else broken
 
 
 def _answer(output: bytes) -> Answer:
