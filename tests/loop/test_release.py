@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +13,9 @@ import pytest
 from loop_world import MODEL, SOURCE, TRAIN, Repo, World, executed, params, world
 from trackside.documents.codec import load
 from trackside.documents.release import Release
+from trackside.sandbox.attesting import authority
+from trackside.sandbox.signing import ROOT
+from verify_world import GIT, git
 
 __all__ = ["world"]
 pytestmark = pytest.mark.act
@@ -20,7 +27,7 @@ RELEASE = ".github/workflows/release.yml"
 def repo(world: World) -> Repo:
     """A repository that releases; the push of the project itself trains and releases 1.0.0."""
     text = (SOURCE / "workflows/release.yml").read_text()
-    registering = text.partition("\n  attest:")[0]  # signatures, images and stages have tests of their own
+    registering = text.partition("\n  # Runs the service")[0]  # images and stages have tests of their own
     return world.repo({RELEASE: registering.encode()})
 
 
@@ -51,7 +58,7 @@ def test_a_trained_pull_request_is_merged_and_released_without_training(repo: Re
     repo.hub.merge_pull(repo.name, number, repo.person())
     repo.settle()
     newest = repo.runs(RELEASE)[-1]
-    assert jobs(repo, newest) == {"register": "success"}, repo.logs()
+    assert jobs(repo, newest) == {"register": "success", "attest": "success"}, repo.logs()
     assert len(repo.runs(TRAIN)) == trainings
     release = releases(repo)[-1]
     assert (release.tag, release.run, release.pull_request) == (f"{MODEL}@v1.1.0", trained.id, number)
@@ -68,7 +75,7 @@ def test_a_trained_pull_request_is_merged_and_released_without_training(repo: Re
     before, tip = repo.data(), repo.tip()
     repo.dispatcher.rerun(repo.name, newest["id"])
     repo.settle()
-    assert jobs(repo, newest) == {"register": "success"}, repo.logs()
+    assert jobs(repo, newest) == {"register": "success", "attest": "success"}, repo.logs()
     assert "register: done (released)" in repo.log(newest, "register")  # the jobs after it run again, too
     assert (repo.data(), repo.tip()) == (before, tip)
     assert len(repo.state.list("release", repo.name)) == 2
@@ -82,3 +89,24 @@ def test_a_merge_that_changes_no_model_makes_no_version(repo: Repo) -> None:
     assert jobs(repo, newest) == {"register": "success"}, repo.logs()
     assert "model_unchanged" in repo.log(newest, "register")
     assert releases(repo) == before
+
+
+def test_whoever_clones_it_verifies_what_the_workflow_signed(repo: Repo, tmp_path: Path) -> None:
+    """Every link of both versions, from the signature to the digests of the data, by the real command."""
+    git(tmp_path, "clone", "--quiet", f"{repo.world.sandbox.url}/{repo.name}", "clone")
+    token = repo.world.sandbox.seed.job_token(repo.name, {"contents": "read", "attestations": "read"})
+    env = {
+        **GIT,
+        "GITHUB_API_URL": repo.world.sandbox.api_url,
+        "GITHUB_SERVER_URL": repo.world.sandbox.url,
+        "GITHUB_TOKEN": token,
+        "TRACKSIDE_TRUSTED_ROOT": str(authority(repo.state.root).folder / ROOT),
+    }
+    for release in releases(repo):
+        words = [sys.executable, "-m", "trackside", "models", "verify", release.tag, "--signed", "--json"]
+        done = subprocess.run(words, cwd=tmp_path / "clone", env=env, capture_output=True, text=True)
+        said = json.loads(done.stdout)
+        wrong = [one for one in said["checks"] if one["state"] != "ok"]
+        assert (done.returncode, said["verified"], wrong) == (0, True, []), done.stderr
+        signature = next(one for one in said["checks"] if one["name"] == "signature")
+        assert signature["detail"].startswith(f"{repo.world.sandbox.url}/{repo.name}/{RELEASE}@refs/heads/main")

@@ -178,7 +178,7 @@ def _release(known: Gathered) -> Iterator[Check]:
         found = ", ".join(extra)[:300]
         yield Check(name="files", state="failed", expected="no file that nobody recorded", found=found)
     else:
-        yield Check(name="files", state="ok", detail=f"{len(known.assets)} files")
+        yield Check(name="files", state="ok", detail=counted(len(known.assets), "file"))
 
 
 def _files(known: Gathered) -> Iterator[Check]:
@@ -286,7 +286,7 @@ def _as_recorded(name: str, here: Document, kept: Document | None) -> Check:
 
 def _metrics(release: Release, run: Run) -> Check:
     if list(release.metrics) == list(run.metrics):
-        return Check(name="metrics", state="ok", detail=f"{len(run.metrics)} values")
+        return Check(name="metrics", state="ok", detail=counted(len(run.metrics), "value"))
     expected, found = ({one.name: one.value for one in of.metrics} for of in (run, release))
     return Check(name="metrics", state="failed", expected=str(expected)[:300], found=str(found)[:300])
 
@@ -310,7 +310,7 @@ def _commit(known: Gathered) -> Iterator[Check]:
             found=f"sha256:{found}" if found else "no such file",
         )
     else:
-        yield Check(name="commit", state="ok", detail=f"{len(files)} code and lock files")
+        yield Check(name="commit", state="ok", detail=counted(len(files), "code and lock file"))
 
 
 def _bom(known: Gathered) -> Iterator[Check]:
@@ -367,6 +367,11 @@ def _all_known(raw: Any, read: Any) -> bool:
     if isinstance(raw, dict) and isinstance(read, dict):
         return all(key in read and _all_known(value, read[key]) for key, value in raw.items())
     return True
+
+
+def counted(number: int, what: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def digest_of(content: bytes) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from trackside.documents.release import Release
 from trackside.documents.run import Dependency, Run
 from trackside.train.provenance import BUILD_TYPE, PREDICATE, STATEMENT, digests
-from trackside.trust.links import NEEDED, Check, lacking, same
+from trackside.trust.links import NEEDED, Check, counted, lacking, same
 from trackside.trust.signatures import subjects
 
 _KINDS = {"statement data": ("data", "external"), "statement code": ("code",), "statement lock": ("lock",)}
@@ -80,7 +80,7 @@ def _inputs(name: str, wanted: list[Dependency], rows: list[dict[str, Any]], kin
         if _at(one, "annotations", "kind") in kinds
     }
     if found == expected:
-        return Check(name=name, state="ok", detail=f"{len(expected)} inputs")
+        return Check(name=name, state="ok", detail=counted(len(expected), "input"))
     key = sorted(key for key in {*found, *expected} if found.get(key) != expected.get(key))[0]
     return Check(
         name=name,
