@@ -8,15 +8,14 @@ from __future__ import annotations
 import itertools
 import statistics
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from measure import ROOT, Child, Figure, core_python, figure, machine_env, run_child
+from measure import ROOT, Child, Figure, core_python, figure, machine_env, program, run_child
 
 SIZES = (100, 1_000, 10_000)
-ROUNDS, GTO_ROUNDS = 7, 1
+ROUNDS = 7
 MODELS = 10
 STAGES = ("staging", "prod")
 LIST, WHICH, MEMORY, FASTER, GROWTH = 0.6, 0.35, 0.045, 50.0, 12.0
@@ -41,7 +40,7 @@ def measure(*, quick: bool) -> list[Figure]:
             listed = children([*us, "list"], repo, env, rounds)
             which = children([*us, "which", "model-3#prod"], repo, env, rounds)
             assert which[0].stdout.decode().startswith("v"), which[0].stdout
-            gto = children([python_of_gto(), "-m", "gto", "show"], repo, machine_env(), 1 if size > SLOW else rounds)
+            gto = children([program("gto"), "show"], repo, machine_env(), 1 if size > SLOW else rounds)
             ours[size] = statistics.median(one.cpu for one in listed)
             tags = f"{size:,} tags"
             made += [
@@ -58,11 +57,6 @@ def measure(*, quick: bool) -> list[Figure]:
         name = f"`models list`: growth from {small:,} to {large:,} tags"
         made.append(Figure(name=name, value=ours[large] / ours[small], unit="×", bound=GROWTH))
     return made
-
-
-def python_of_gto() -> Path:
-    """GTO comes with DVC's requirements; this Python has both."""
-    return Path(sys.executable)
 
 
 def children(argv: Sequence[str | Path], repo: Path, env: dict[str, str], rounds: int) -> list[Child]:

@@ -28,6 +28,7 @@ from trackside.performance.labels import labels_policy
 from trackside.plan.objects import GitTree
 from trackside.plan.stage import Ports
 from trackside.registry import read
+from trackside.registry.stage_tags import StageTags
 from trackside.store import drift as store
 from trackside.system.clock import rfc3339
 from trackside.system.workflow import Level
@@ -241,7 +242,7 @@ class _Check:
         """The profile of the version in the last stage, else of the newest; None (told) where there is no version."""
         forge, branch = self.job.forge, self.config.data_branch
         stage = model.promotion[-1] if model.promotion else ""
-        held = read.state(forge, model.name, [stage]).holder(model.name, stage) if stage else None
+        held = StageTags(forge, model.name).holder(stage).holder(model.name, stage) if stage else None
         release = read.find(forge, model.name, held or "", branch=branch)
         if release is None:
             self.without[model.name] = "release_missing"

@@ -64,7 +64,7 @@ class GithubForge(Writes, AttestationReads):
         self._github: Github | None = None
         # A GITHUB_TOKEN may not ask who it is. An App's token starts alike: a guess until something is written.
         self._viewer = viewer or (ACTIONS_LOGIN if token.startswith("ghs_") else "")
-        self._default_branch = ""
+        self._default_branch = self._git_url = ""
         self._reactions = Reactions()
         self._drafts = Drafts()
 

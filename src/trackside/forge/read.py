@@ -19,6 +19,7 @@ class Reads:
     client: Client
     _viewer: str
     _default_branch: str
+    _git_url: str
 
     # Pull requests
 
@@ -47,8 +48,18 @@ class Reads:
 
     def default_branch(self) -> str:
         if not self._default_branch:
-            self._default_branch = str(self.client.get("")["default_branch"])
+            self._look()
         return self._default_branch
+
+    def git_url(self) -> str:
+        """The repository's address for git, as GitHub names it."""
+        if not self._git_url:
+            self._look()
+        return self._git_url
+
+    def _look(self) -> None:
+        raw = self.client.get("")
+        self._default_branch, self._git_url = str(raw["default_branch"]), str(raw["clone_url"])
 
     def head_of(self, branch: str) -> str:
         return str(self.client.get(f"/git/ref/heads/{segments(branch)}")["object"]["sha"])

@@ -22,7 +22,7 @@ from trackside.models.finding import (
     Retag,
     Rewrite,
 )
-from trackside.registry.read import parsed
+from trackside.registry.records import parsed
 from trackside.registry.release import tag_message, title_of, waiting
 from trackside.registry.state import Event, RegistryState
 from trackside.registry.tags import message, read, version_tag

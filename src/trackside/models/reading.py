@@ -12,7 +12,7 @@ from trackside.errors import DataError, NotFound
 from trackside.models.finding import Clone, Facts
 from trackside.plan.objects import GitTree, git_env
 from trackside.registry.clone import read_clone, require_whole
-from trackside.registry.read import of_path, parsed
+from trackside.registry.records import of_path, parsed
 from trackside.registry.remote import TIMEOUT, Remote
 from trackside.registry.state import RegistryState
 from trackside.store.layout import DATA_BRANCH, run_of_path

@@ -42,7 +42,8 @@ from trackside.models.restore import restored
 from trackside.plan.objects import git_env
 from trackside.registry.follow import TRAINED
 from trackside.registry.ledger import Ledger
-from trackside.registry.read import record, record_path
+from trackside.registry.read import record
+from trackside.registry.records import record_path
 from trackside.registry.remote import TIMEOUT, Move
 
 LINK = "models-doctor.md"

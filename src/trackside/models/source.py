@@ -15,8 +15,8 @@ from trackside.documents.release import Release
 from trackside.documents.run import Run
 from trackside.errors import ConfigError, DataError
 from trackside.forge.access import Access, access, origin_of
-from trackside.registry import read
 from trackside.registry.clone import read_clone, require_whole
+from trackside.registry.records import of_path, record_path
 from trackside.registry.state import RegistryState
 from trackside.registry.versions import Version
 from trackside.store.branch import Problem
@@ -44,8 +44,8 @@ class Source(Protocol):
     @property
     def problems(self) -> tuple[Problem, ...]: ...
 
-    def state(self, model: str = "", *, objects: bool = True) -> RegistryState:
-        """The tags of a model, or of all. Without `objects` GitHub is not asked for what each tag's object says.
+    def state(self, model: str = "") -> RegistryState:
+        """The tags of a model, or of all.
 
         Raises:
             DataError: a clone that does not hold all tags (`registry_incomplete`).
@@ -66,6 +66,10 @@ class Source(Protocol):
         """Records of images, by model and version."""
         ...
 
+    def images_of(self, model: str, versions: Iterable[Version]) -> dict[Version, Image]:
+        """The images of some versions, those that there are: one question."""
+        ...
+
     def image(self, model: str, version: Version | str) -> Image | None: ...
 
     def run(self, model: str, run_id: str) -> Run | None: ...
@@ -83,7 +87,7 @@ class Source(Protocol):
         ...
 
 
-class _Records(ABC):
+class Records(ABC):
     """Parses and checks what the two ways of reading give."""
 
     def __init__(self) -> None:
@@ -102,19 +106,20 @@ class _Records(ABC):
         """All files of the data branch below a folder whose path is wanted."""
 
     def releases(self, model: str = "") -> tuple[Release, ...]:
-        return self._all("releases", model, lambda path: read.of_path(path) is not None, self._release)
+        return self._all("releases", model, lambda path: of_path(path) is not None, self._release)
 
     def release(self, model: str, version: Version | str) -> Release | None:
-        return self._one(read.record_path(model, version), self._release)
+        return self._one(record_path(model, version), self._release)
 
     def releases_of(self, model: str, versions: Iterable[Version]) -> dict[Version, Release]:
-        paths = {version: read.record_path(model, version) for version in versions}
-        found = self._read([path for path in paths.values() if path])
-        made = {version: self._release(path, found[path]) for version, path in paths.items() if path in found}
-        return {version: one for version, one in made.items() if one is not None}
+        return self._of({version: record_path(model, version) for version in versions}, self._release)
 
     def images(self, model: str = "") -> tuple[Image, ...]:
         return self._all("images", model, lambda path: image_of_path(path) is not None, self._image)
+
+    def images_of(self, model: str, versions: Iterable[Version]) -> dict[Version, Image]:
+        known = versions if _MODEL.fullmatch(model) else ()
+        return self._of({version: image_path(model, str(version)) for version in known}, self._image)
 
     def image(self, model: str, version: Version | str) -> Image | None:
         return self._one(image_path(model, str(version)) if _MODEL.fullmatch(model) else "", self._image)
@@ -135,12 +140,17 @@ class _Records(ABC):
         made = (parse(path, found[path]) for path in sorted(found, key=_by_version))
         return tuple(one for one in made if one is not None)
 
+    def _of(self, paths: dict[Version, str], parse: Callable[[str, bytes], T | None]) -> dict[Version, T]:
+        found = self._read([path for path in paths.values() if path])
+        made = {version: parse(path, found[path]) for version, path in paths.items() if path in found}
+        return {version: one for version, one in made.items() if one is not None}
+
     def _one(self, path: str, parse: Callable[[str, bytes], T | None]) -> T | None:
         data = self._read([path]).get(path) if path else None
         return None if data is None else parse(path, data)
 
     def _release(self, path: str, data: bytes) -> Release | None:
-        return self._parsed(Release, path, data, lambda one: read.record_path(one.model, one.version))
+        return self._parsed(Release, path, data, lambda one: record_path(one.model, one.version))
 
     def _image(self, path: str, data: bytes) -> Image | None:
         return self._parsed(Image, path, data, lambda one: image_path(one.model, one.version))
@@ -160,11 +170,11 @@ class _Records(ABC):
 
 
 def _by_version(path: str) -> tuple[str, Version | None, str]:
-    of = read.of_path("releases/" + path.partition("/")[2])
+    of = of_path("releases/" + path.partition("/")[2])
     return (of[0], of[1], "") if of else ("", None, path)
 
 
-class CloneSource(_Records):
+class CloneSource(Records):
     """A clone's tags by one `git for-each-ref`, its records by `git cat-file --batch`; nothing is fetched."""
 
     def __init__(self, repo: Path, processes: Processes, *, context: Context | None = None) -> None:
@@ -177,7 +187,7 @@ class CloneSource(_Records):
     def repository(self) -> str:
         return origin_of(self._repo, self._processes)[1]
 
-    def state(self, model: str = "", *, objects: bool = True) -> RegistryState:
+    def state(self, model: str = "") -> RegistryState:
         found = read_clone(self._repo, self._processes, model=model)
         if not self._whole:
             require_whole(self._repo, self._processes, found, model=model)
@@ -190,11 +200,11 @@ class CloneSource(_Records):
 
     def forge(self) -> GithubForge:
         env = self._context.env if self._context is not None else {}
-        return _forge(self._context, access(env, "", origin_of(self._repo, self._processes)))
+        return _forge(_allowed(access(env, "", origin_of(self._repo, self._processes))))
 
     def _branch(self) -> CloneFiles:
         if self._files is None:
-            self._files = CloneFiles(self._repo, _data_branch(self.text(CONFIG_FILE)), self._processes)
+            self._files = CloneFiles(self._repo, data_branch(self.text(CONFIG_FILE)), self._processes)
         return self._files
 
     def _read(self, paths: list[str]) -> dict[str, bytes]:
@@ -204,40 +214,7 @@ class CloneSource(_Records):
         return self._branch().under(folder, wanted)
 
 
-class ApiSource(_Records):
-    """GitHub itself: a call for the tags, one for each tag object or record that a question needs."""
-
-    def __init__(self, forge: GithubForge, *, branch: str = "") -> None:
-        super().__init__()
-        self._forge, self._data = forge, branch
-
-    @property
-    def repository(self) -> str:
-        return self._forge.repository
-
-    def state(self, model: str = "", *, objects: bool = True) -> RegistryState:
-        return read.whole(self._forge, model, objects=objects)
-
-    def text(self, path: str) -> bytes | None:
-        return self._forge.file(path, self._forge.default_branch())
-
-    def forge(self) -> GithubForge:
-        return self._forge
-
-    def _branch(self) -> str:
-        if not self._data:
-            self._data = _data_branch(self.text(CONFIG_FILE))
-        return self._data
-
-    def _read(self, paths: list[str]) -> dict[str, bytes]:
-        found = ((path, self._forge.file(path, self._branch())) for path in paths)
-        return {path: data for path, data in found if data is not None}
-
-    def _under(self, folder: str, wanted: Callable[[str], bool]) -> dict[str, bytes]:
-        return self._read([path for path in self._forge.files(folder, self._branch()) if wanted(path)])
-
-
-def source_of(context: Context, repo: Path, repository: str = "") -> CloneSource | ApiSource:
+def source_of(context: Context, repo: Path, repository: str = "") -> Source:
     """The clone at `repo`, or GitHub itself where a repository is named.
 
     Raises:
@@ -246,12 +223,13 @@ def source_of(context: Context, repo: Path, repository: str = "") -> CloneSource
     processes = Processes(context.env)
     if not repository:
         return CloneSource(repo, processes, context=context)
-    return ApiSource(_forge(context, access(context.env, repository, ("", ""))))
+    from trackside.models.server import ApiSource
+
+    found = _allowed(access(context.env, repository, ("", "")))
+    return ApiSource(_forge(found), found.token, processes)
 
 
-def _forge(context: Context | None, found: Access | str) -> GithubForge:
-    from trackside.forge.github import GithubForge
-
+def _allowed(found: Access | str) -> Access:
     if isinstance(found, str):
         raise ConfigError(
             f"GitHub cannot be asked: {found}",
@@ -259,12 +237,17 @@ def _forge(context: Context | None, found: Access | str) -> GithubForge:
             link="registry.md",
             reason_code="token_missing",
         )
-    if context is not None:
-        context.commands.mask(found.token)
+    return found
+
+
+def _forge(found: Access) -> GithubForge:
+    """Nothing is said of the token, not even to the runner: answers go to standard output, for scripts."""
+    from trackside.forge.github import GithubForge
+
     return GithubForge(found.repository, found.token, found.api)
 
 
-def _data_branch(policy: bytes | None) -> str:
+def data_branch(policy: bytes | None) -> str:
     """Which branch the policy names; that of a policy which cannot be read is the usual one."""
     if policy is None or (b"data_branch" not in policy and b"data-branch" not in policy):
         return DATA_BRANCH

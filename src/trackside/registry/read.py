@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from trackside.documents.codec import load
 from trackside.documents.release import Asset, Release
@@ -16,18 +16,15 @@ from trackside.errors import DataError, NotFound
 from trackside.forge.model import FoundAsset, TagObject, TagRef
 from trackside.forge.ports import ContentReader
 from trackside.registry.package import FOLDER, model_name, unpack
-from trackside.registry.state import RegistryState, fold
-from trackside.registry.tags import read
-from trackside.registry.versions import Version, parse
+from trackside.registry.records import MODEL, of_path, parsed, record_path
+from trackside.registry.versions import Version
 from trackside.store.layout import DATA_BRANCH
 from trackside.train.files import digest
 
-LOOK_BACK = 12
-"""How many tag objects of one stage are read to find who is and who was in it."""
+if TYPE_CHECKING:
+    from trackside.registry.state import RegistryState
 
-_PATH = re.compile(r"releases/([^/]+)/([^/]+)\.json")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
-_MODEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,98}[A-Za-z0-9])?")
 
 
 class TagReader(Protocol):
@@ -48,59 +45,22 @@ class RegistryReader(TagReader, AssetReader, ContentReader, Protocol):
     """All that is read of the registry; `forge.github.GithubForge` is one."""
 
 
-def record_path(model: str, version: Version | str) -> str:
-    """Path of a release's record on the data branch; empty for names that no release can have."""
-    made = parse(str(version))
-    return f"releases/{model}/{made}.json" if made is not None and _MODEL.fullmatch(model) else ""
-
-
-def of_path(path: str) -> tuple[str, Version] | None:
-    """Model and version of a record's path; None for any other file."""
-    found = _PATH.fullmatch(path)
-    version = parse(found[2]) if found else None
-    return (found[1], version) if found and version and record_path(found[1], version) == path else None
-
-
 def state(reader: TagReader, model: str, stages: Sequence[str] = ()) -> RegistryState:
-    """The registry's tags of a model, with what `holder` and `previous_holder` need of its stages.
+    """The registry's tags of a model over the API, with what tells who holds its stages and what a rollback leads to.
 
-    One call, and one for each stage tag until two versions are known. `stages` limits which are looked into.
+    One call, and as many for tag objects as that takes. `stages` limits which are looked into.
     """
-    refs = [ref for ref in reader.tags(model) if ref.name.startswith((f"{model}@", f"{model}#"))]
-    objects: dict[str, TagObject] = {}
-    seen = fold(refs)
-    for stage in stages or seen.stages(model):
-        for at, event in enumerate(seen.history(model, stage)[:LOOK_BACK]):
-            objects[event.name] = reader.tag_object(event.object)
-            found = fold(refs, objects)
-            if event.tag.action == "assign" and found.version_of(found.history(model, stage)[at]) is None:
-                _read_versions(reader, refs, objects, model)
-                found = fold(refs, objects)
-            if found.previous_holder(model, stage) is not None:
-                break
-    return fold(refs, objects)
+    from trackside.registry.stage_tags import StageTags
 
-
-def _read_versions(reader: TagReader, refs: Iterable[TagRef], objects: dict[str, TagObject], model: str) -> None:
-    """Commits of the version tags, for stage tags of other tools that name no version."""
-    for ref in refs:
-        if ref.annotated and ref.name.startswith(f"{model}@v") and ref.name not in objects:
-            objects[ref.name] = reader.tag_object(ref.object)
-
-
-def whole(reader: TagReader, model: str = "", *, objects: bool = True) -> RegistryState:
-    """All tags of a model, or of every one, each with what its object says: a call for each annotated tag.
-
-    Without `objects` only names are known: one call.
-    """
-    refs = [ref for ref in reader.tags(model) if not model or ref.name.startswith((f"{model}@", f"{model}#"))]
-    asked = [ref for ref in refs if objects and ref.annotated and read(ref.name) is not None]
-    return fold(refs, {ref.name: reader.tag_object(ref.object) for ref in asked})
+    tags = StageTags(reader, model)
+    for stage in stages or tags.state.stages(model):
+        tags.before(stage)
+    return tags.state
 
 
 def recorded(reader: ContentReader, model: str, *, branch: str = DATA_BRANCH) -> tuple[Version, ...]:
     """Versions that have a record, in whatever state, lowest first: one call."""
-    if not _MODEL.fullmatch(model):
+    if not MODEL.fullmatch(model):
         return ()
     found = (of_path(path) for path in reader.files(f"releases/{model}", branch))
     return tuple(sorted(one[1] for one in found if one is not None))
@@ -117,14 +77,6 @@ def record(reader: ContentReader, model: str, version: Version | str, *, branch:
     if data is None:
         return None
     return parsed(path, data)
-
-
-def parsed(path: str, data: bytes) -> Release:
-    """A record's file. Raises DataError: damaged, or it speaks of another model or version than its path."""
-    found = load(Release, data, name=path)
-    if record_path(found.model, found.version) != path:
-        raise DataError(f"{path} holds another release", reason_code="document_invalid")
-    return found
 
 
 def find(

@@ -58,6 +58,12 @@ def read(name: str) -> Tag | None:
     return None if undo else Tag(action="deprecate", model=model, counter=counter)
 
 
+def is_model(name: str) -> bool:
+    """Whether tags can name such a model."""
+    found = read(f"{name}@deprecated")
+    return found is not None and found.model == name
+
+
 def version_tag(model: str, version: Version | str) -> str:
     """`delay@v1.1.0`."""
     return f"{model}@v{version}"
