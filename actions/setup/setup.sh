@@ -4,9 +4,9 @@
 # Keyed by the digest of the lock file and the Python version; built aside and renamed, so a killed install is never used.
 set -euo pipefail
 
-set_name=${1:?usage: setup.sh core|plan|train|drift|image|default [STAGE]}
-case "$set_name" in core | plan | train | drift | image | default) ;; *)
-  echo "::error title=trackside::unknown requirement set '$set_name'; use core, plan, train, drift or image" >&2
+set_name=${1:?usage: setup.sh core|plan|train|drift|image|verify|default [STAGE]}
+case "$set_name" in core | plan | train | drift | image | verify | default) ;; *)
+  echo "::error title=trackside::unknown requirement set '$set_name'; use core, plan, train, drift, image or verify" >&2
   exit 2
   ;;
 esac

@@ -147,6 +147,15 @@ def test_stages_are_given_and_given_back(world: World) -> None:
     assert (found["Version"], found["Actor"], found["Comment"]) == ("1.0.0", "mia", str(back["id"]))
     assert found["Rolled-Back"] == "1.1.0"
     assert result(repo, RELEASE).reason_code == "rolled_back"
+    gone = say(repo, number, f"/deprecate {MODEL}@v1.1.0 it's of the wrong year", "mia")
+    assert reactions(repo, gone) == ["rocket"], repo.logs()
+    assert result(repo, RELEASE).reason_code == "deprecated"
+    text = bare.git("cat-file", "-p", f"refs/tags/{MODEL}@v1.1.0!#4").text
+    assert trailers(text.partition("\n\n")[2])["Reason"] == "it's of the wrong year"
+    shown = world.sandbox.state.list("deployment", repo.name, environment=f"{MODEL}/staging")
+    states = [world.sandbox.hub.deployment_state(repo.name, one["id"]) for one in shown]
+    assert states == ["inactive", "inactive", "success"]
+    assert shown[-1]["payload"]["tag"] == f"{MODEL}#staging#3"
     calls = repo.calls(repo.runs(COMMAND)[-1], "gate")
-    print(f"5 comments, 3 tags; the gate's last job made {len(calls)} API calls")
+    print(f"6 comments, 4 tags; the gate's last job made {len(calls)} API calls")
     assert len(calls) <= 8

@@ -68,7 +68,7 @@ INPUTS: tuple[Input, ...] = (
     Input(
         action="setup",
         name="set",
-        description="Requirement set to install: core, plan, train, drift or image.",
+        description="Requirement set to install: core, plan, train, drift, image or verify.",
         default="core",
     ),
     Input(
