@@ -483,11 +483,11 @@ def test_without_a_token_only_local_checks(patient: Patient) -> None:
     before = len(patient.sandbox.calls)
     code, findings = patient.examine(token="")
     groups = {one["check"].partition(".")[0] for one in findings}
-    assert groups == {"configuration", "workflows", "remote", "token"}
+    assert groups == {"configuration", "workflows", "registry", "remote", "token"}
     assert [one["level"] for one in findings if one["check"] == "token.valid"] == ["unknown"]
     assert code == 0
     _, findings = patient.examine(offline=True)
-    assert {one["check"].partition(".")[0] for one in findings} == {"configuration", "workflows", "remote"}
+    assert {one["check"].partition(".")[0] for one in findings} == groups - {"token"}
     patient.edit(".dvc/config", str(patient.root.parent / "remote"), "s3://bucket/dvc")
     assert {one["level"] for one in patient.examine(offline=True)[1] if one["check"] == "remote.reachable"} == {
         "unknown"

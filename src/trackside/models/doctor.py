@@ -50,7 +50,9 @@ def _clone(facts: Facts) -> Iterator[Finding]:
             code="clone_behind",
             subject="clone",
             what="this clone's copy of the data branch is not the server's",
+            why="somebody wrote to it since the last fetch: what is newer is not seen here",
             remedy="git fetch origin",
+            level="note",
             repair=Fetch(unshallow=clone.shallow),
         )
     for name, ours in sorted(clone.tags.items()):

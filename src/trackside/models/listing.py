@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from trackside.models.artifacts import Described, Project, project
-from trackside.models.layout import age, columns, emit, table
-from trackside.models.which import NONE_YET, latest, unknown_model
+from trackside.models.layout import age, columns, emit, stamp, table
+from trackside.models.which import NONE_YET, latest, unexplained, unknown_model
 from trackside.registry.state import RegistryState
+from trackside.registry.versions import Version
 
 if TYPE_CHECKING:
     from trackside.app import Context
@@ -34,12 +35,14 @@ class Row:
     said: Described
 
 
-def rows(state: RegistryState, said: Project, models: Iterable[str]) -> list[Row]:
-    """One row for each of the models that tags know."""
-    return [_row(state, said.of(model), model) for model in models]
+def rows(
+    state: RegistryState, said: Project, models: Iterable[str], recorded: Mapping[str, Set[Version]] | None = None
+) -> list[Row]:
+    """One row for each of the models that tags know; `recorded` are the versions of each that have a record."""
+    return [_row(state, said.of(model), model, (recorded or {}).get(model, frozenset())) for model in models]
 
 
-def _row(state: RegistryState, said: Described, model: str) -> Row:
+def _row(state: RegistryState, said: Described, model: str, recorded: Set[Version]) -> Row:
     newest, versions = latest(state, model), state.versions(model)
     event = state.version_event(model, newest) if newest is not None else None
     held = ((stage, holder_text(state, model, stage)) for stage in stage_order(state, said, model))
@@ -51,7 +54,7 @@ def _row(state: RegistryState, said: Described, model: str) -> Row:
         stages=tuple((stage, text) for stage, text in held if text),
         registered_at=event.date if event is not None else "",
         deprecated=state.deprecated(model) is not None,
-        problems=len(state.problems(model)),
+        problems=len(state.problems(model)) + len(unexplained(state, model, recorded)),
         said=said,
     )
 
@@ -80,7 +83,7 @@ def list_models(context: Context, source: Source, model: str, now: datetime) -> 
         raise unknown_model(source.state(), model)
     models = (model,) if model else state.models()
     said = project(source.text, models)
-    found = rows(state, said, models)
+    found = rows(state, said, models, source.recorded(model))
     warn(said.problems)
     if context.json:
         emit(context, document(source.repository, found))
@@ -124,7 +127,7 @@ def document(repository: str, found: Sequence[Row]) -> dict[str, Any]:
                 "greatest": one.greatest,
                 "versions": one.versions,
                 "stages": dict(one.stages),
-                "registered_at": one.registered_at,
+                "registered_at": stamp(one.registered_at),
                 "deprecated": one.deprecated,
                 "problems": one.problems,
                 "type": one.said.type,

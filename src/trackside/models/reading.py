@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trackside.documents.release import Release
-from trackside.errors import DataError, NotFound
+from trackside.errors import DataError, NotFound, ToolError
 from trackside.models.finding import Clone, Facts
 from trackside.plan.objects import GitTree, git_env
 from trackside.registry.clone import read_clone, require_whole
@@ -98,7 +98,11 @@ def _tags(patient: Patient, server: Server) -> Path:
         "--depth=1",
     ]
     argv += ["--filter=tree:0", "--no-recurse-submodules", "--", server.url, "+refs/tags/*:refs/tags/*"]
-    patient.processes.run(argv, env=env, timeout=TIMEOUT)
+    try:
+        patient.processes.run(argv, env=env, timeout=TIMEOUT)
+    except ToolError:
+        if server.remote.look().tags:  # git fails too where there is nothing to fetch
+            raise
     return git_dir
 
 

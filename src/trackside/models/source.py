@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -62,6 +62,10 @@ class Source(Protocol):
         """The records of some versions, those that there are: one question."""
         ...
 
+    def recorded(self, model: str = "") -> Mapping[str, frozenset[Version]]:
+        """The versions of each model that have a record in whatever state, by the records' names alone."""
+        ...
+
     def images(self, model: str = "") -> tuple[Image, ...]:
         """Records of images, by model and version."""
         ...
@@ -113,6 +117,20 @@ class Records(ABC):
 
     def releases_of(self, model: str, versions: Iterable[Version]) -> dict[Version, Release]:
         return self._of({version: record_path(model, version) for version in versions}, self._release)
+
+    def recorded(self, model: str = "") -> Mapping[str, frozenset[Version]]:
+        names: list[str] = []
+
+        def noted(path: str) -> bool:
+            names.append(path)
+            return False
+
+        if not model or _MODEL.fullmatch(model):
+            self._under(f"releases/{model}" if model else "releases", noted)
+        made: dict[str, set[Version]] = {}
+        for name, version in filter(None, map(of_path, names)):
+            made.setdefault(name, set()).add(version)
+        return {name: frozenset(versions) for name, versions in made.items()}
 
     def images(self, model: str = "") -> tuple[Image, ...]:
         return self._all("images", model, lambda path: image_of_path(path) is not None, self._image)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -111,7 +112,33 @@ def find(source: Source, spec: Spec) -> Found:
         DataError: the tags leave the answer open (`registry_ambiguous`), or the registry is not all here.
     """
     state = source.state(spec.model)
-    return resolve(state if state.events_of(spec.model) else source.state(), spec)
+    found = resolve(state if state.events_of(spec.model) else source.state(), spec)
+    if spec.query in ("latest", "greatest"):
+        open_ones = [
+            one
+            for one in unexplained(state, spec.model, source.recorded(spec.model).get(spec.model, frozenset()))
+            if one.version is not None and one.version >= found.version
+        ]
+        if open_ones:
+            raise _ambiguous(open_ones[-1])
+    return found
+
+
+def unexplained(state: RegistryState, model: str, known: Set[Version]) -> tuple[Problem, ...]:
+    """Where tags and records of a model do not name the same versions, lowest first: which is the newest is open then.
+
+    `known` are the versions with a record. A model without any is another tool's, and its tags are all there is.
+    """
+    gone = known - state.taken(model)
+    strays = set(state.versions(model)) - known if known else set()
+    made = []
+    for version in sorted(gone | strays):
+        name = version_tag(model, version)
+        said = f"{name} is on record, and its tag is gone" if version in gone else f"the tag {name} has no record"
+        code = "tag_missing" if version in gone else "tag_unknown"
+        remedy = "git fetch --tags origin; if it is so there too: trackside models doctor"
+        made.append(Problem(code=code, tag=name, message=said, remedy=remedy, model=model, version=version))
+    return tuple(made)
 
 
 def resolve(state: RegistryState, spec: Spec) -> Found:
