@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -21,7 +22,9 @@ import pytest
 from models_world import Answered, Registry
 from trackside.documents.codec import dump
 from trackside.documents.release import Release
+from trackside.errors import DataError
 from trackside.models.get import ASIDE
+from trackside.registry.package import unpack
 from trackside.sandbox.blobs import Trouble
 from trackside.sandbox.server import Sandbox
 from trackside.trust.gate import scan
@@ -350,3 +353,84 @@ def test_a_deprecated_version_is_given_with_a_word(world: Registry, workdir: Pat
     assert "deprecated" in got.err
     assert "leaks labels" in got.err
     assert world.ask("get", "delay@latest", "-o", workdir / "out", clone=world.clone()).code == 4
+
+
+def test_archives_that_no_release_has_are_refused(world: Registry, workdir: Path) -> None:
+    """Record and asset agree on the digest of each, so that only unpacking stands in between."""
+
+    def packed(*names: str, method: int = zipfile.ZIP_STORED) -> bytes:
+        made = io.BytesIO()
+        with zipfile.ZipFile(made, "w", compression=method) as archive, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for name in names:
+                archive.writestr(name, b"x" * 1000)
+        return made.getvalue()
+
+    good = packed("a", "b/c")
+    flags = bytearray(good)
+    flags[good.index(b"PK\x01\x02") + 8] |= 1  # says that it is encrypted
+    broken = {
+        "no archive": b"plain bytes",
+        "empty": b"",
+        "cut": good[:-30],
+        "bytes changed": good.replace(b"x" * 50, b"y" * 50, 1),
+        "encrypted": bytes(flags),
+        "packed": packed("a", method=zipfile.ZIP_DEFLATED),
+        "a name outside": packed("../a"),
+        "a name from the root": packed("/a"),
+        "a name of Windows": packed("..\\a"),
+        "a folder": packed("a/"),
+        "a name twice": packed("a", "a"),
+        "a file that is a folder too": packed("a", "a/b"),
+        "a folder that is a file too": packed("a/b", "a"),
+    }
+    for number, (name, content) in enumerate(broken.items()):
+        archive = workdir / f"{number}.zip"
+        archive.write_bytes(content)
+        (workdir / f"to{number}").mkdir()
+        with pytest.raises(DataError):
+            unpack(archive, workdir / f"to{number}/in")
+        assert all(one.startswith("in/") for one in left(workdir / f"to{number}")), name
+    print(f"{len(broken)} archives")
+    assert len(broken) == 13
+    release = world.version("delay", "1.0.0", {"a": b"a"}, path="net")
+    hub, doc = world.sandbox.hub, world.sandbox.state.list("asset", world.repo, release=release.release_id)
+    (asset,) = [one for one in doc if one["name"].endswith(".zip")]
+    digest = "sha256:" + hub.keep(broken["packed"])
+    world.sandbox.state.put(
+        "asset", world.repo, asset["id"], {**asset, "digest": digest, "size": len(broken["packed"])}
+    )
+    assets = [
+        msgspec.structs.replace(one, digest=digest, size=len(broken["packed"])) if one.role == "model" else one
+        for one in release.assets
+    ]
+    world.record(msgspec.structs.replace(release, assets=assets))
+    got = world.ask("get", "delay@latest", "-o", workdir / "out")
+    assert (got.code, left(workdir / "out")) == (7, [])
+    assert "fix:" in got.err
+
+
+def test_on_a_terminal_there_is_a_bar(world: Registry, workdir: Path) -> None:
+    world.version("delay", "1.0.0", BIG)
+    clone = world.clone()
+    world.sandbox.blobs.troubles.append(Trouble(after=150_000, seconds=0.5, cut=False))
+    master, slave = os.openpty()
+    words = [sys.executable, "-m", "trackside", "models", "get", "delay@latest", "--repo", clone, "-o", workdir / "o"]
+    child = subprocess.Popen([str(one) for one in words], env=world.env, stdout=subprocess.PIPE, stderr=slave)
+    os.close(slave)
+    seen = b""
+    while True:
+        try:
+            piece = os.read(master, 4096)
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
+        seen += piece
+    os.close(master)
+    out = child.communicate()[0]
+    assert child.returncode == 0, seen
+    assert b"#" in seen
+    assert b"% of 300 kB" in seen
+    assert seen.endswith(b"\r\x1b[K"), "the bar goes"
+    assert b"\x1b" not in out

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trackside.models.layout import LINES, age, clip, printable, size, table, utc, width, wrapped
+from trackside.models.layout import LINES, age, clip, printable, size, stamp, table, utc, width, wrapped
 from trackside.models.progress import EVERY, FIRST, Progress
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -45,6 +45,8 @@ def test_what_is_no_time_is_shown_as_it_is(text: str) -> None:
 
 def test_times_are_shown_in_utc() -> None:
     assert utc("2026-11-21T01:30:00+05:30") == "2026-11-20 20:00"
+    assert stamp("2026-11-21T01:30:00+05:30") == "2026-11-20T20:00:00Z"
+    assert stamp("no time") == "no time"
     assert utc("2026-11-21T01:30:00Z") == "2026-11-21 01:30"
     assert utc("2026-11-21T01:30:00") == "2026-11-21 01:30"
 

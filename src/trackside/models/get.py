@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from trackside.documents.codec import MAX_BYTES
 from trackside.documents.release import Release
 from trackside.errors import ConfigError, DataError, NotFound, Refused
 from trackside.models.cache import Cache, folder_alone
@@ -195,6 +196,8 @@ def _by_manifest(fetcher: Fetcher, aside: Path) -> None:
         return
     (path,) = fetch(fetcher, release, "manifest", aside)
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise LookupError("it is too large")
         told = msgspec.json.decode(path.read_bytes())
         named = [(str(one["name"]), str(one["digest"])) for one in told["parts"]]
     except (msgspec.DecodeError, UnicodeDecodeError, LookupError, TypeError) as error:

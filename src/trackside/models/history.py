@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trackside.models.layout import columns, emit, moment, printable, table, utc
+from trackside.models.layout import columns, emit, moment, printable, stamp, table, utc
 from trackside.models.which import unknown_model
 from trackside.registry.state import Event, RegistryState
 from trackside.registry.versions import Version
@@ -164,7 +164,7 @@ def _plain(model: str, one: Entry) -> dict[str, Any]:
         "counter": event.tag.counter,
         "commit": event.commit,
         "annotated": event.annotated,
-        "at": event.date,
+        "at": stamp(event.date),
         "actor": one.actor,
         "reason": one.reason,
         "text": one.what,

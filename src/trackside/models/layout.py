@@ -36,7 +36,7 @@ def columns(context: Context, stream: TextIO | None = None) -> int:
         return max(int(said[:9]), 40)
     out = stream or context.out
     try:
-        return max(os.get_terminal_size(out.fileno()).columns, 40) if out.isatty() else 0
+        return max(os.get_terminal_size(out.fileno()).columns or 80, 40) if out.isatty() else 0
     except (OSError, ValueError):
         return 0
 
@@ -163,6 +163,12 @@ def utc(text: str) -> str:
     """`2026-11-21 06:00` in UTC; as it is where it is no time."""
     then = moment(text)
     return then.astimezone(UTC).strftime("%Y-%m-%d %H:%M") if then is not None else text
+
+
+def stamp(text: str) -> str:
+    """A time for tools: UTC to the second, as everywhere in documents; as it is where it is no time."""
+    then = moment(text)
+    return then.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if then is not None else text
 
 
 def size(number: int) -> str:

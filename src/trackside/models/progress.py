@@ -59,9 +59,10 @@ class Progress:
         came = done - max(self._first, 0)
         speed = came / seconds if seconds > 0 else 0.0
         left = f", {_time((self._total - done) / speed)} left" if speed > 0 and done < self._total else ""
-        bar = "#" * int(share * BAR) + "." * (BAR - int(share * BAR)) if self._room else ""
-        head = f"{self._label} {bar} " if bar else f"{self._label}: "
-        return f"{head}{100 * share:.0f} % of {size(self._total)}, {size(int(speed))}/s{left}"
+        done_now = f"{100 * share:.0f} % of {size(self._total)}, {size(int(speed))}/s{left}"
+        if not self._room:
+            return f"{self._label}: {done_now}"
+        return f"[{'#' * int(share * BAR):.<{BAR}}] {done_now}  {self._label}"
 
 
 def _time(seconds: float) -> str:

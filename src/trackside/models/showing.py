@@ -13,7 +13,7 @@ from trackside.documents.release import Release
 from trackside.documents.run import Metric
 from trackside.models.artifacts import Described, project
 from trackside.models.history import actor, entry
-from trackside.models.layout import age, columns, emit, printable, table, utc
+from trackside.models.layout import age, columns, emit, printable, stamp, table, utc
 from trackside.models.listing import holder_text, stage_order, warn
 from trackside.models.which import unknown_model
 from trackside.registry.state import Event, RegistryState
@@ -241,7 +241,7 @@ def document(
         stages[stage] = {
             "version": holder_text(state, model, stage),
             "tag": event.name if event is not None else "",
-            "since": event.date if event is not None else "",
+            "since": stamp(event.date) if event is not None else "",
             "actor": actor(event) if event is not None else "",
             "reason": event.trailers.get("Reason", "") if event is not None else "",
         }
@@ -270,7 +270,7 @@ def line_document(one: Line) -> dict[str, Any]:
         "version": f"v{one.version}",
         "tag": one.event.name,
         "commit": one.event.commit,
-        "registered_at": one.event.date,
+        "registered_at": stamp(one.event.date),
         "actor": actor(one.event),
         "deprecated": not one.live,
         "stages": list(one.stages),

@@ -130,14 +130,22 @@ def pack(folder: Path, to: Path) -> Path:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """The files of `pack`. Raises DataError for an archive that names anything outside of the folder."""
-    with zipfile.ZipFile(archive) as found:
-        for entry in found.infolist():
-            parts = entry.filename.split("/")
-            if entry.is_dir() or "\\" in entry.filename or any(part in ("", ".", "..") for part in parts):
-                raise DataError(f"{archive.name} holds {entry.filename[:100]!r}", reason_code="document_invalid")
-            target = folder.joinpath(*parts)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with found.open(entry) as source, target.open("wb") as file:
-                while piece := source.read(_CHUNK):
-                    file.write(piece)
+    """The files of `pack`.
+
+    Raises:
+        DataError: it is none of those archives: damaged, packed, or it names anything outside of the folder, or twice.
+    """
+    try:
+        with zipfile.ZipFile(archive) as found:
+            for entry in found.infolist():
+                parts = entry.filename.split("/")
+                odd = "\\" in entry.filename or any(part in ("", ".", "..") for part in parts)
+                target = folder.joinpath(*parts)
+                if odd or entry.is_dir() or entry.compress_type != zipfile.ZIP_STORED or target.exists():
+                    raise DataError(f"{archive.name} holds {entry.filename[:100]!r}", reason_code="document_invalid")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with found.open(entry) as source, target.open("wb") as file:
+                    while piece := source.read(_CHUNK):
+                        file.write(piece)
+    except (zipfile.BadZipFile, EOFError, RuntimeError, FileExistsError, NotADirectoryError) as error:
+        raise DataError(f"{archive.name} is damaged", why=str(error)[:200], reason_code="document_invalid") from error
