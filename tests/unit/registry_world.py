@@ -262,6 +262,24 @@ class Trained:
         return json.loads(json.dumps(made))
 
 
+def crowded(place: Trained, commit: str, count: int) -> None:
+    """So many tags and releases of other models."""
+    stream = []
+    for number in range(count):
+        text = f"other {number}\n"
+        tag = f"tag other{number % 10}@v1.{number}.0\nfrom {commit}\ntagger A <a@localhost> 1700000000 +0000"
+        stream.append(f"{tag}\ndata {len(text)}\n{text}\n")
+    place.sandbox.hub.bare(place.repo).git("fast-import", "--quiet", data="".join(stream).encode())
+    fields = {"target_commitish": commit, "name": "x", "body": "x", "draft": False, "prerelease": False}
+    fields |= {"latest": True, "immutable": False, "author": "ada"}
+    fields |= dict.fromkeys(("created_at", "updated_at", "published_at"), "2026-01-01T00:00:00Z")
+    state = place.sandbox.state
+    with state.transaction():
+        for number in range(count):
+            key = state.next("id")
+            state.put("release", place.repo, key, fields | {"id": key, "tag_name": f"other{number % 10}@v1.{number}.0"})
+
+
 @pytest.fixture
 def place(sandbox: Sandbox, repo: str, tmp_path: Path) -> Trained:
     return Trained(sandbox, repo, tmp_path)
