@@ -251,6 +251,30 @@ def test_where_a_listing_is_not_known_the_answer_says_so() -> None:
     assert (uses(found), found.doubts) == ({"delay@v1.0.0": "learnt"}, ())
 
 
+def test_folders_of_git_and_folders_that_runs_made() -> None:
+    """A path in a folder of git leads to it; what a run made on the way is no data that came in."""
+    code = Dependency(path="src", kind="code", digest=sha256("src"), files=3)
+    prepared = Artifact(path="data/prepared", role="data", digest=sha256("p"), size=1, dvc_digest=OTHER)
+    one = run("aa", code, data("data/raw.csv", "raw"), made=[model_file("w"), prepared])
+    graph = build(Records(runs=[one], releases=[release("1.0.0", "aa")]))
+    found = answer(of_path(graph, "src/clean.py", {}))
+    assert (uses(found), found.doubts) == ({"delay@v1.0.0": "learnt"}, ())
+    assert "folder that git tracks" in found.start.notes[0]
+    found = answer(of_digests(graph, [md5("clean.py")], {}))
+    assert (found.rows, found.doubts) == ((), ())
+    assert found.start.notes == ("of folders that git tracks (src) files are not recorded: give the file's path",)
+    assert uses(answer(of_path(graph, "data/prepared/x", {}))) == {"delay@v1.0.0": "possible"}
+    assert uses(answer(of_digests(graph, [md5("bob")], LISTED))) == {"delay@v1.0.0": "learnt"}
+
+
+def test_data_with_a_digest_of_its_own_is_found_whatever_folders_there_are() -> None:
+    one, two = data("photos", "", digest=FOLDER), data("raw.csv", "raw")
+    graph = build(Records(runs=[run("aa", one), run("ab", two)], releases=[release("1.0.0", "ab")]))
+    found = answer(of_digests(graph, [md5("raw")], {}))
+    assert (uses(found), found.doubts) == ({"delay@v1.0.0": "learnt"}, ())
+    assert found.start.notes[0].startswith("whether a copy lies in a tracked folder was not looked at")
+
+
 def test_versions_without_a_record_of_their_run_cannot_be_told() -> None:
     shortened = run("ad", log_tail="…\ntrackside: dependencies shortened: the run document was above 1,048,576 bytes")
     graph = build(

@@ -184,6 +184,7 @@ class _Builder:
         self.same: dict[str, str] = {}
         self.data: dict[str, tuple[set[str], set[str], set[int]]] = {}
         self.read: dict[str, set[str]] = {}
+        self.folders: set[str] = set()
 
     def build(self, records: Records) -> Graph:
         runs = {run_node(one.model, one.id): one for one in sorted(records.runs, key=lambda one: one.started_at)}
@@ -200,9 +201,11 @@ class _Builder:
             self._holding(holding)
         self._deployed(records.deployed)
         for name, (paths, kinds, sizes) in self.data.items():
-            self.facts[name] = {"paths": sorted(paths), "kinds": sorted(kinds)} | (
-                {"size": max(sizes)} if sizes else {}
-            )
+            facts = self.facts[name] = {"paths": sorted(paths), "kinds": sorted(kinds)}
+            if sizes:
+                facts["size"] = max(sizes)
+            if name in self.folders:
+                facts["folder"] = True
         return Graph(
             nodes={name: _node(name, self.facts[name]) for name in sorted(self.facts)},
             edges=tuple(sorted(self.edges)),
@@ -235,6 +238,8 @@ class _Builder:
     def _data(self, digest: str, path: str, kind: str, size: int | None) -> str:
         name = f"data:{self.same.get(digest, digest)}"
         paths, kinds, sizes = self.data.setdefault(name, (set(), set(), set()))
+        if digest.endswith(".dir"):
+            self.folders.add(name)
         if path:
             paths.add(path)
         kinds.add(kind)
@@ -264,6 +269,8 @@ class _Builder:
             if one.digest:
                 data = self._data(one.digest, one.path, one.kind, one.size)
                 read.add(data)
+                if one.files is not None:
+                    self.folders.add(data)
                 self._link(data, name, "read", path=one.path, kind=one.kind)
         for made in run.artifacts:
             if made.role in ("model", "data", "predictions") and (made.dvc_digest or made.digest):

@@ -6,15 +6,18 @@ Mermaid draws at most 500 edges and 50,000 characters a chart, and people read f
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 
 from trackside.lineage.graph import Edge, Graph, Kind, Meaning, Node
-from trackside.lineage.trace import Answer
+from trackside.lineage.trace import Answer, forward
 from trackside.report.escape import plain
 
 MOST_EDGES = 240
 MOST_CHARACTERS = 45_000
+MOST_STARTS = 20
+"""Arrows to the box of runs without a version, one from each start that led to some."""
 LABEL = 60
 """Characters of one line of a label."""
 
@@ -90,7 +93,9 @@ class _Chart:
         only = sorted(self.grouped & self.near)
         if only and shown:
             what = "run without a version" if len(only) == 1 else "runs without a version"
-            lines += [f'  only("{len(only)} {what}")', f'  {names[shown[0]]} -->|"led to"| only']
+            lines.append(f'  only("{len(only)} {what}")')
+            led = (name for name in shown if forward(self.graph, [name]).keys() & set(only))
+            lines += [f'  {names[name]} -->|"led to"| only' for name in itertools.islice(led, MOST_STARTS)]
         if left:
             lines.append(f'  left["{left} more are left out"]:::gone')
         return "\n".join([*lines, *(f"  {style}" for style in _STYLES)]) + "\n"
@@ -98,7 +103,7 @@ class _Chart:
     def _fitting(self) -> tuple[set[str], int]:
         """The most telling nodes that stay within the limits, and how many do not."""
         kept: set[str] = set()
-        edges, characters, left = 2, 500, 0
+        edges, characters, left = MOST_STARTS, 500 + 40 * MOST_STARTS, 0
         for unit in self._units():
             new = {name for name in unit if name not in kept and name in self.near and self._drawn(name)}
             together = kept | new
@@ -170,10 +175,13 @@ def _words(node: Node) -> tuple[str, ...]:
 
 
 def _between(graph: Graph, kept: set[str]) -> Iterable[Edge]:
-    """One edge of each meaning between two nodes, however many paths or tags there were."""
+    """One edge of each meaning between two nodes; that a stage was held is not drawn where it is held now."""
     seen = set()
+    held_still = {(edge.source, edge.target, "held") for edge in graph.edges if edge.meaning == "holds"}
     for edge in graph.edges:
         key = (edge.source, edge.target, edge.meaning)
+        if key in held_still:
+            continue
         if edge.source in kept and edge.target in kept and key not in seen:
             seen.add(key)
             yield edge

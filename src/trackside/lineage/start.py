@@ -125,12 +125,21 @@ def of_digests(graph: Graph, digests: Sequence[str], listings: Listings, title: 
         graph = graph.plus([made], edges)
         nodes = list(dict.fromkeys([*nodes, file]))
     listed = any(one.startswith("data:md5:") for one in asked)  # listings name files by md5 alone
-    unknown = [one for one, found in folders.items() if _is_folder(graph.nodes[one]) and (found is None or not listed)]
+    unknown = [
+        name
+        for name, found in folders.items()
+        if _is_folder(graph.nodes[name]) and (found is None or not listed) and _goes_in(graph, name)
+    ]
     why = UNLISTED if listed else BY_MD5
-    notes: tuple[str, ...] = ()
+    notes = []
     if nodes and not inside and unknown:  # tracked by itself: that a folder holds a copy is thinkable, no more
-        notes = (f"whether a copy lies in {len(unknown)} tracked folders was not looked at: {why}",)
+        notes.append(f"whether a copy lies in {_folders(len(unknown))} was not looked at: {why}")
         unknown = []
+    if not nodes and (ours := [one for one in folders if _of_git(graph.nodes[one])]):
+        paths = sorted({path for one in ours for path in graph.nodes[one].facts["paths"]})
+        notes.append(
+            f"of folders that git tracks ({', '.join(paths[:3])}) files are not recorded: give the file's path"
+        )
     return Start(
         graph=graph,
         title=title,
@@ -139,7 +148,7 @@ def of_digests(graph: Graph, digests: Sequence[str], listings: Listings, title: 
         possible=tuple(unknown),
         why=why,
         known=bool(nodes),
-        notes=notes,
+        notes=tuple(notes),
     )
 
 
@@ -147,7 +156,7 @@ def of_path(graph: Graph, path: str, listings: Listings) -> Start:
     """All data that was ever read or made at a path, at one inside it, or in a tracked folder that holds it."""
     path = path if "://" in path else posixpath.normpath(path.removesuffix(".dvc"))
     above = [one for one in ancestors(path) if one != path]
-    nodes, possible = [], []
+    nodes, possible, notes = [], [], []
     edges: list[Edge] = []
     parts: dict[str, Node] = {}
     for node in graph.of_kind("data"):
@@ -156,32 +165,53 @@ def of_path(graph: Graph, path: str, listings: Listings) -> Start:
             nodes.append(node.id)
             continue
         holder = next((one for one in above if one in paths), "")
-        listing = listings.get(_digest(node)) if holder else {}
+        if not holder:
+            continue
+        if _of_git(node):
+            nodes.append(node.id)
+            notes.append(
+                f"{holder} is a folder that git tracks: whether it held the file at the time was not looked at"
+            )
+            continue
+        listing = listings.get(_digest(node))
         if listing is None:
             possible.append(node.id)
             continue
-        inner = posixpath.relpath(path, holder) if holder else ""
-        for name, digest in (listing or {}).items():
+        inner = posixpath.relpath(path, holder)
+        for name, digest in listing.items():
             if name == inner or name.startswith(f"{inner}/"):
                 part = graph.data(digest)
                 parts[part] = Node(
                     id=part, kind="data", name=part[5:], facts={"paths": [f"{holder}/{name}"], "kinds": ["file"]}
                 )
                 edges.append(Edge(part, node.id, "part", (("path", name),)))
-    nodes += parts
-    graph = graph.plus(parts.values(), edges) if parts else graph
-    count = len(nodes)
-    note = f"{count} versions of it are recorded; --data md5:… asks for a single one" if count > 1 else ""
+    nodes = list(dict.fromkeys([*nodes, *parts]))
+    if len(nodes) > 1:
+        notes.append(f"{len(nodes)} versions of it are recorded; --data md5:… asks for a single one")
     return Start(
-        graph=graph,
+        graph=graph.plus(parts.values(), edges) if parts else graph,
         title=path,
-        nodes=tuple(dict.fromkeys(nodes)),
+        nodes=tuple(nodes),
         kind="data",
         possible=tuple(possible),
         why=UNLISTED,
         known=bool(nodes),
-        notes=(note,) if note else (),
+        notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _goes_in(graph: Graph, name: str) -> bool:
+    """Whether a run read it, rather than made it on the way."""
+    return any(edge.meaning == "read" for edge in graph.out.get(name, ()))
+
+
+def _of_git(node: Node) -> bool:
+    """A folder whose digest git's files gave."""
+    return bool(node.facts.get("folder")) and "code" in node.facts.get("kinds", ())
+
+
+def _folders(count: int) -> str:
+    return "a tracked folder" if count == 1 else f"{count} tracked folders"
 
 
 def _whole(digest: str) -> str:

@@ -88,11 +88,11 @@ def answer(start: Start, *, doubts: Sequence[str] = ()) -> Answer:
     graph = start.graph
     first, came = [*start.nodes], backward(graph, start.nodes)
     if start.kind == "data":  # what a run made of data in between went into its own model
-        first += [e.source for name in start.nodes for e in graph.into.get(name, ()) if e.meaning == "made"]
+        first += _makers(graph, start.nodes)
     led = _without_leaves(graph, forward(graph, first), start.nodes)
     sure = frozenset(_sure(graph, first, start)) if start.kind == "data" else frozenset(led)
     origins = _untold(graph) if start.kind == "data" else ()
-    maybe = forward(graph, (*start.possible, *origins))
+    maybe = forward(graph, (*start.possible, *_makers(graph, start.possible), *origins))
     uses: dict[str, Use] = {name: "judged" for name in led if name.startswith("version:")}
     uses |= {name: "possible" for name in maybe if name.startswith("version:")}
     uses |= {name: "learnt" for name in sure if name.startswith("version:")}
@@ -108,6 +108,10 @@ def answer(start: Start, *, doubts: Sequence[str] = ()) -> Answer:
         runs_only=tuple(sorted(only, key=lambda node: (node.facts.get("started_at", ""), node.id), reverse=True)),
         doubts=(*doubts, *_doubts(start, graph, origins)),
     )
+
+
+def _makers(graph: Graph, names: Iterable[str]) -> list[str]:
+    return [edge.source for name in names for edge in graph.into.get(name, ()) if edge.meaning == "made"]
 
 
 def _without_leaves(graph: Graph, led: Mapping[str, int], keep: Iterable[str]) -> dict[str, int]:
