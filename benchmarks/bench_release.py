@@ -15,7 +15,7 @@ RELEASE = ".github/workflows/release.yml"
 TARGET = 8.0
 ROUNDS = 5
 LIMIT = 240.0
-CALLS, WRITES = 60, 20
+CALLS, WRITES = 12, 12
 
 
 def measure(*, quick: bool) -> list[Figure]:

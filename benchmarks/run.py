@@ -19,6 +19,7 @@ NAMES = (
     "answered",
     "command",
     "release",
+    "register",
     "registry",
     "lineage",
     "image",

@@ -70,8 +70,8 @@ def test_a_trained_pull_request_is_merged_and_released_without_training(repo: Re
     calls = repo.calls(newest, "register")
     writes = [one for one in calls if one[0] != "GET"]
     print(f"0 stages executed, {len(calls)} API calls, {len(writes)} of them writes")
-    assert len(calls) <= 60
-    assert len(writes) <= 20
+    assert len(calls) <= 12
+    assert len(writes) <= 10
     before, tip = repo.data(), repo.tip()
     repo.dispatcher.rerun(repo.name, newest["id"])
     repo.settle()

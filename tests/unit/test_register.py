@@ -75,8 +75,8 @@ def test_a_merge_becomes_a_release(place: Trained) -> None:
     assert path.read_bytes() == b"weights"
     writes = [one for one in place.sandbox.calls if one.method != "GET"]
     print(f"{result.api_calls} API calls, {len(writes)} writes")
-    assert result.api_calls <= 60
-    assert 0 < len(writes) <= 20
+    assert result.api_calls <= 12
+    assert 0 < len(writes) <= 10
 
 
 @pytest.mark.usefixtures("quick")
@@ -530,8 +530,8 @@ def test_the_drift_profile_is_made_of_the_runs_own_reference(place: Trained) -> 
     }  # fmt: skip
     writes = [one for one in place.sandbox.calls[before:] if one.method != "GET"]
     print(f"{result.api_calls} API calls, {len(writes)} writes")
-    assert result.api_calls <= 60
-    assert 0 < len(writes) <= 20
+    assert result.api_calls <= 12
+    assert 0 < len(writes) <= 10
 
 
 def says(place: Trained, number: int, text: str, login: str = "carol") -> str:
