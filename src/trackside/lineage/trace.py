@@ -88,7 +88,7 @@ def answer(start: Start, *, doubts: Sequence[str] = ()) -> Answer:
     graph = start.graph
     first, came = [*start.nodes], backward(graph, start.nodes)
     if start.kind == "data":  # what a run made of data in between went into its own model
-        first += _makers(graph, start.nodes)
+        first += _makers(graph, _with_folders(graph, start.nodes))
     led = _without_leaves(graph, forward(graph, first), start.nodes)
     sure = frozenset(_sure(graph, first, start)) if start.kind == "data" else frozenset(led)
     origins = _untold(graph) if start.kind == "data" else ()
@@ -108,6 +108,11 @@ def answer(start: Start, *, doubts: Sequence[str] = ()) -> Answer:
         runs_only=tuple(sorted(only, key=lambda node: (node.facts.get("started_at", ""), node.id), reverse=True)),
         doubts=(*doubts, *_doubts(start, graph, origins)),
     )
+
+
+def _with_folders(graph: Graph, names: Sequence[str]) -> list[str]:
+    """Files, and the folders that they lie in."""
+    return [*names, *(edge.target for name in names for edge in graph.out.get(name, ()) if edge.meaning == "part")]
 
 
 def _makers(graph: Graph, names: Iterable[str]) -> list[str]:
@@ -131,7 +136,7 @@ def _sure(graph: Graph, first: Iterable[str], start: Start) -> Iterable[str]:
             return True
         return purposes.of(edge.target, edge.fact("path"), edge.fact("kind")) != "judged"
 
-    starts = set(start.nodes)
+    starts = set(_with_folders(graph, start.nodes))
     for name in first:
         if name not in starts:  # the run that made it: by the stage that read it after that
             edges = [edge for edge in graph.out.get(name, ()) if edge.meaning == "made" and edge.target in starts]
