@@ -113,6 +113,7 @@ class Story:
         stands holds again. So it is with a version that was deregistered.
         """
         ended: set[object] = set()
+        commits: set[str] = set()
         for at in range(len(events) if end is None else end, 0, -1):
             one = events[at - 1]
             version = self.version_of(one)
@@ -122,8 +123,8 @@ class Story:
             if one.tag.action == "unassign":
                 ended.add(key)
                 if one.commit and not one.trailers.get("Version"):
-                    ended.add(one.commit)
-            elif key not in ended and (not one.commit or one.commit not in ended):
+                    commits.add(one.commit)
+            elif key not in ended and one.commit not in commits:
                 return one
         return None
 
