@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import shutil
 import venv
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,15 +24,15 @@ from trackside.registry.release import statement_of
 from trackside.reproduce.run import Wish, reproduce
 
 TRAIN = """\
-import json, pathlib, sys, yaml
-params = yaml.safe_load(pathlib.Path("params.yaml").read_text())
+import json, pathlib
+lr = float(pathlib.Path("params.yaml").read_text().split()[1])
 word, shift = "", 0.0
 extra = pathlib.Path("extra.py")
 if extra.is_file():
     exec(compile(extra.read_text(), "extra.py", "exec"))
 rows = pathlib.Path("data/raw.csv").read_text()
-pathlib.Path("model.bin").write_text(f"model {params['lr']} {word} {rows}")
-pathlib.Path("metrics.json").write_text(json.dumps({"roc_auc": 0.5 + params["lr"] + shift, "n": 3}))
+pathlib.Path("model.bin").write_text(f"model {lr} {word} {rows}")
+pathlib.Path("metrics.json").write_text(json.dumps({"roc_auc": 0.5 + lr + shift, "n": 3}))
 """
 
 DVC_YAML = """\
@@ -208,18 +208,29 @@ class Bench:
 
 
 def python_with(folder: Path, version: str, text: str) -> str:
-    """`bin` of an environment whose only package is `tiny`, a module with this text, beside a link to PyYAML."""
+    """`bin` of an environment whose only package is `tiny`, a module with this text."""
     venv.create(folder, with_pip=False, symlinks=True)
     (site,) = folder.glob("lib/python*/site-packages")
     (site / "tiny.py").write_text(text)
     info = site / f"tiny-{version}.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: tiny\nVersion: {version}\n")
-    import yaml
-
-    package = Path(yaml.__file__).parent
-    shutil.copytree(package, site / "yaml", ignore=shutil.ignore_patterns("__pycache__"))
     return str(folder / "bin")
+
+
+def wheel_with(folder: Path, version: str, text: str) -> tuple[Path, str]:
+    """A wheel of `tiny`, and the requirement that pins it by its hash."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"tiny-{version}-py3-none-any.whl"
+    info = f"tiny-{version}.dist-info"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("tiny.py", text)
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: tiny\nVersion: {version}\n")
+        archive.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{info}/RECORD", "tiny.py,,\n")
+    return path, f"tiny=={version} --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
 
 
 def run_path(run: Run) -> str:

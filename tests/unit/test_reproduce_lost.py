@@ -132,6 +132,13 @@ def test_code_that_only_origin_has_and_code_that_nobody_has(world: tuple[Bench, 
     made = bench.dry(repo=clone)
     assert (made.code, made.commit) == ("origin", run.source.commit)
     assert OUTSIDE.run(["git", "-C", clone, "count-objects", "-v"]).text == before
+    OUTSIDE.run(["git", "-C", bench.origin, "config", "uploadpack.allowFilter", "true"])
+    for options in (["--filter=blob:none", "--no-checkout"], ["--depth=1"]):
+        part = tmp_path / options[0]
+        OUTSIDE.run(["git", "clone", "-q", *options, "--branch", "feature", bench.origin.as_uri(), part])
+        (part / "data").mkdir(exist_ok=True)
+        made = bench.dry(repo=part / "data")
+        assert (made.commit, made.code) == (run.source.commit, "this clone" if options[0] == "--depth=1" else "origin")
     gone = changed(run, source={"commit": "0" * 40, "head_commit": ""})
     with pytest.raises(DataError, match="neither here nor at origin") as caught:
         bench.dry(gone)

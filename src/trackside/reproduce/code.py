@@ -63,16 +63,20 @@ class Repository:
                 path.write_bytes(found.read_bytes())
 
     def has(self, commit: str) -> bool:
-        """Whether a commit and the folders of its tree are here."""
+        """Whether a commit and all its files are here: a partial clone lacks some."""
         if not _SHA.fullmatch(commit):
             return False
-        words = ["git", "-C", str(self.folder), "ls-tree", "-r", "--name-only", "-z", commit]
-        return self.processes.run(words, env=git_env(self.processes.env), check=False, timeout=300).returncode == 0
+        words = ["git", "-C", str(self.folder), "ls-tree", "-r", "-l", "-z", commit]
+        done = self.processes.run(words, env=git_env(self.processes.env), check=False, timeout=300)
+        rows = done.stdout.split(b"\0")
+        return done.returncode == 0 and not any(row.partition(b"\t")[0].endswith(b" BAD") for row in rows)
 
     def fetch(self, commit: str) -> None:
         """Bring one commit. Raises ToolError: there is no such commit, or nobody to ask."""
         if not self.url:
             raise ToolError("this clone has no remote called origin", reason_code="commit_gone")
+        if self._half(commit):
+            (self.folder / ".git" / "objects" / "info" / "alternates").unlink(missing_ok=True)
         env = {**self.processes.env, "GIT_TERMINAL_PROMPT": "0"}
         if self.token and self.url.startswith(("https://", "http://")):
             pair = base64.b64encode(f"x-access-token:{self.token}".encode()).decode()
@@ -82,6 +86,11 @@ class Repository:
         options = ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--depth=1"]
         words = ["git", "-C", str(self.folder), "-c", "core.hooksPath=/dev/null", "fetch", *options, "--", self.url]
         self.processes.run([*words, f"{commit}:refs/trackside/{commit}"], env=env, timeout=FETCH_SECONDS)
+
+    def _half(self, commit: str) -> bool:
+        """Whether a commit is here without all of its files: then origin would send nothing."""
+        words = ["git", "-C", str(self.folder), "cat-file", "-e", commit]
+        return self.processes.run(words, env=git_env(self.processes.env), check=False, timeout=60).returncode == 0
 
     def checkout(self, commit: str) -> None:
         """Put the files of a commit in place. Raises DataError where some are nowhere."""

@@ -58,6 +58,7 @@ def find_subject(context: Context, name: str, repo: Path, repository: str) -> Su
         DataError: the run did not succeed or names no outputs, or the version has no records.
         Refused: the version's tag, record, statement and run do not fit each other.
     """
+    repo = _top(context, repo)
     source = source_of(context, repo, repository)
     release: Release | None = None
     if "@" in name or "#" in name:
@@ -82,6 +83,12 @@ def find_subject(context: Context, name: str, repo: Path, repository: str) -> Su
             reason_code="nothing_recorded",
         )
     return _placed(context, Subject(name=name, run=run, release=release), source, repo, repository)
+
+
+def _top(context: Context, repo: Path) -> Path:
+    """The clone's uppermost folder; the folder itself where it is none, or has no work tree."""
+    words = ["git", "-C", str(repo), "rev-parse", "--show-toplevel"]
+    return Path(context.processes.run(words, check=False).text.strip() or repo).resolve()
 
 
 def _version(source: Source, spec: Spec) -> Known:
@@ -123,4 +130,4 @@ def _placed(context: Context, subject: Subject, source: Source, repo: Path, repo
     url = processes.run(words, check=False).text.strip()
     found = access(context.env, "", origin_of(repo, processes))
     token = found.token if isinstance(found, Access) and url.startswith(server_of(context.env) + "/") else ""
-    return replace(subject, clone=repo.resolve(), url=url, token=token, policy=policy)
+    return replace(subject, clone=repo, url=url, token=token, policy=policy)
