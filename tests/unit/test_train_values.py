@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -238,6 +239,14 @@ def test_export_is_a_statement_with_slsa_provenance() -> None:
     assert digests["train.py"] == {"sha256": "e" * 64}
     assert digests["s3://bucket/x"] == {}
     assert made["subject"] == [{"name": "model.bin", "digest": {"sha256": "a" * 64, "md5": "b" * 32}}]
+    (record,) = details.byproducts  # the run document that a release ships
+    assert (record.name, dict(record.digest)) == ("run.json", {"sha256": hashlib.sha256(dump(a_run())).hexdigest()})
+    assert definition.internal_parameters["run"] == "0123456789ab"
+    assert digests["requirements.txt"] == {"sha256": "f" * 64}
+    kinds = {d.name: d.annotations["kind"] for d in definition.resolved_dependencies if "kind" in d.annotations}
+    assert kinds["requirements.txt"] == "lock"
+    dirty = statement(a_run(source=Source(repository="acme/flights", commit="c" * 40, dirty=True)))
+    assert parsed(dirty)[1].build_definition.resolved_dependencies[0].annotations["dirty"] is True
     with pytest.raises(DataError):
         statement(a_run(status="failed"))
     with pytest.raises(DataError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,17 @@ from plan_samples import FILES
 from registry_world import Trained
 
 from sweeps import remembered
+from trackside.documents.release import Release
 from trackside.documents.run import Dependency, Environment, Metric
 from trackside.errors import ConfigError, NotFound
 from trackside.models.source import CloneSource
+from trackside.registry.package import Package
 from trackside.sandbox.server import Sandbox
 from trackside.sandbox.signing import ROOT, Authority
 from trackside.system.process import Processes
+from trackside.train.files import digest
 from trackside.trust.links import Gathered, Measured, examine, verdict
+from trackside.trust.verify import _measured
 from verify_world import GIT, Held, git, held, imaged, sha256, signed, written
 
 NEW_LR = FILES["params.yaml"].replace("lr: 0.1", "lr: 0.2").encode()
@@ -592,3 +597,62 @@ def known_of(version: Held, name: str) -> Gathered:
     )
     assert verdict(examine(made)), name
     return made
+
+
+HOSTILE = ("../secret.txt", "/etc/passwd", "..", "a/b", "x\x1b[2J", "-o", "name with space", "", "a" * 300)
+
+
+def test_names_of_a_hostile_record_lead_nowhere(one: Held, tmp_path: Path) -> None:
+    (one.files.parent / "secret.txt").write_text("x")
+    (one.files / "link.bin").symlink_to("/etc/passwd")
+    cases = 0
+    for name in (*HOSTILE, "link.bin"):
+        for key in ("name", "path"):
+            record = one.read_data(one.record_path)
+            asset = next(row for row in record["assets"] if row["role"] == "model")
+            changed = json.loads(json.dumps(record))
+            next(row for row in changed["assets"] if row["role"] == "model")[key] = name
+            (one.files / "model.bin").rename(tmp_path / "aside")
+            one.write_data(one.record_path, changed)
+            code, said = one.verify()
+            assert code == 7
+            model = next(row for row in said["checks"] if row["name"] == "model")
+            assert model["state"] == "unknown", (name, key, model)
+            (tmp_path / "aside").rename(one.files / "model.bin")
+            one.write_data(one.record_path, record)
+            assert asset["name"] == "model.bin"
+            cases += 1
+    print(f"{cases} hostile names")
+    assert cases == 20
+
+
+def test_a_folder_is_judged_as_it_was_trained(tmp_path: Path) -> None:
+    """Packed as one archive, whole or in parts; an archive that is not the record's is not unpacked."""
+    model = tmp_path / "models/net"
+    (model / "deep").mkdir(parents=True)
+    (model / "a.bin").write_bytes(b"a" * 300)
+    (model / "deep/b.bin").write_bytes(b"b" * 300)
+    trained = digest("models/net", tmp_path)[0]
+    for limit in (10_000, 500):
+        folder = tmp_path / str(limit)
+        folder.mkdir()
+        package = Package(folder=folder, limit=limit)
+        package.add_model(model, "models/net", trained)
+        (folder / "aside").mkdir()
+        release = Release(
+            model="net", version="1.0.0", tag="net@v1.0.0", commit="c" * 40, run="x", state="published",
+            model_digest=trained, assets=package.assets,
+        )  # fmt: skip
+        known = Gathered(tag="net@v1.0.0", model="net", version="1.0.0", release=release)
+        files = {one.name: folder / one.name for one in package.assets}
+        states = {one.name: one.state for one in examine(_measured(known, files, None, folder / "aside"))}
+        assert (states["model"], states["manifest"]) == ("ok", "ok")
+        shutil.rmtree(folder / "aside")
+        (folder / "aside").mkdir()
+        last = [one for one in package.assets if one.role == "model"][-1]
+        (folder / last.name).write_bytes((folder / last.name).read_bytes() + b"x")
+        checks = {one.name: one.state for one in examine(_measured(known, files, None, folder / "aside"))}
+        assert (checks["model"], checks[f"file {last.name}"]) == ("unknown", "failed")
+        assert not (folder / "aside/unpacked").exists()
+    states = {one.name: one.state for one in examine(_measured(known, {}, tmp_path, tmp_path))}
+    assert states["model"] == "ok"  # where it lies in a checkout

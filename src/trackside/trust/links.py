@@ -347,8 +347,9 @@ def _image(known: Gathered) -> Iterator[Check]:
     wanted = (release.tag, release.model_digest, release.run, release.commit)
     if (image.tag, image.model_digest, image.run, image.commit) != wanted:
         yield same("image", str(wanted), str((image.tag, image.model_digest, image.run, image.commit)))
-    elif not _all_known(msgspec.json.decode(here.content), msgspec.to_builtins(image)):
-        yield Check(name="image", state="unknown", detail="it has fields that this version of Trackside does not know")
+    elif unread := _unread(here.content, image):
+        remedy = "verify with the newest version of Trackside"
+        yield Check(name="image", state="failed", expected="a document of an image", found=unread[:300], remedy=remedy)
     else:
         yield _as_recorded("image", image, known.image)
     packages = known.files.get(PACKAGES)
@@ -362,11 +363,20 @@ def _image(known: Gathered) -> Iterator[Check]:
         yield same("image packages", image.sbom_digest, packages.digest)
 
 
-def _all_known(raw: Any, read: Any) -> bool:
-    """Whether all fields of a document were read. Older documents lack some, which is no matter."""
-    if isinstance(raw, dict) and isinstance(read, dict):
-        return all(key in read and _all_known(value, read[key]) for key, value in raw.items())
-    return True
+def _unread(content: bytes, read: Document) -> str:
+    """What a document holds beside what was read of it; fields that an older one lacks are no matter."""
+    raw = msgspec.json.decode(content)
+    if msgspec.json.format(msgspec.json.encode(raw, order="sorted"), indent=2) + b"\n" != content:
+        return "it is not written as documents are"
+    return _extra(raw, msgspec.to_builtins(read))
+
+
+def _extra(raw: Any, read: Any) -> str:
+    for key, value in raw.items() if isinstance(raw, dict) and isinstance(read, dict) else ():
+        found = f"{key} is not known" if key not in read else _extra(value, read[key])
+        if found:
+            return found
+    return ""
 
 
 def counted(number: int, what: str) -> str:

@@ -112,10 +112,10 @@ def _judged(context: Context, source: Source, wish: Wish, known: Gathered, aside
 
 
 def _in_folder(folder: Path, known: Gathered) -> dict[str, Path]:
-    """Files of a folder that have the name of one of the release's; links are not followed out of it."""
+    """Files of a folder that have the name of one of the release's. Links are left out: they may lead anywhere."""
     names = [one.name for one in known.release.assets] if known.release is not None else []
     found = {name: folder / name for name in {*names, *LATER} if _NAME.fullmatch(name)}
-    return {name: path for name, path in found.items() if path.is_file()}
+    return {name: path for name, path in found.items() if path.is_file() and not path.is_symlink()}
 
 
 def _asked(forge: GithubForge, known: Gathered) -> Gathered:
@@ -158,7 +158,11 @@ def _model_in(folder: Path, release: Release) -> Path | None:
     parts = path.split("/")
     if not path or path.startswith("/") or "\\" in path or any(part in ("", ".", "..") for part in parts):
         return None
-    return next((place for place in (folder / parts[-1], folder / path) if place.exists()), None)
+    places = (folder / parts[-1], folder / path)
+    try:
+        return next((place for place in places if place.exists() and not place.is_symlink()), None)
+    except OSError:  # a name that no file system has
+        return None
 
 
 def _measured(known: Gathered, files: Mapping[str, Path], folder: Path | None, aside: Path) -> Gathered:
@@ -171,7 +175,7 @@ def _measured(known: Gathered, files: Mapping[str, Path], folder: Path | None, a
     release = known.release
     if release is None:
         return known
-    whole, joined = _whole(release, files, aside)
+    whole, joined = _whole(release, files, made, aside)
     if whole is None and folder is not None:
         whole = _model_in(folder, release)
     if whole is not None:
@@ -179,8 +183,13 @@ def _measured(known: Gathered, files: Mapping[str, Path], folder: Path | None, a
     return replace(known, joined=digest_of_path(joined.name, joined.parent)[0]) if joined is not None else known
 
 
-def _whole(release: Release, files: Mapping[str, Path], aside: Path) -> tuple[Path | None, Path | None]:
-    """The model of its parts, and the one file that they make; None where parts are missing or are no archive."""
+def _whole(
+    release: Release, files: Mapping[str, Path], measured: Mapping[str, Measured], aside: Path
+) -> tuple[Path | None, Path | None]:
+    """The model of its parts, and the one file that they make; None where parts are missing, or are no archive.
+
+    Only an archive that the record names is unpacked: who knows what another one would unfold to.
+    """
     parts = sorted((one for one in release.assets if one.role == "model"), key=lambda one: one.part)
     if not parts or any(one.name not in files for one in parts):
         return None, None
@@ -194,6 +203,8 @@ def _whole(release: Release, files: Mapping[str, Path], aside: Path) -> tuple[Pa
                         file.write(piece)
     if not parts[0].name.startswith(model_name(parts[0].path) + FOLDER):
         return joined, joined
+    if any(measured[one.name].digest != one.digest for one in parts):
+        return None, joined
     try:
         unpack(joined, aside / "unpacked")
     except (DataError, zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError):
