@@ -16,7 +16,7 @@ from lineage_samples import data, holds, image, md5, records, release, run
 from trackside.documents.run import Source
 from trackside.lineage.graph import Deployed, Graph, Records, build
 from trackside.lineage.mermaid import MOST_CHARACTERS, MOST_EDGES, label, mermaid
-from trackside.lineage.start import of_digests, of_run, of_version
+from trackside.lineage.start import of_digests, of_path, of_run, of_version
 from trackside.lineage.trace import answer
 from trackside.sandbox.web import assets
 from trackside.system.process import Processes
@@ -164,6 +164,25 @@ def test_what_does_not_fit_is_counted_and_what_matters_comes_first() -> None:
     versions, drawn = 1000, len(re.findall(r"delay#64;v", chart))
     assert int(left) == 2 * (versions - drawn)  # each with its run
     print(f"{nodes} nodes and {edges} edges of {drawn} versions; {left} nodes left out")
+
+
+def test_the_box_of_runs_stands_behind_what_led_to_them() -> None:
+    """Two data sets at one path: only one of them was read by runs without a version; and now goes before the past."""
+    one, two = data("data/x.csv", "1"), data("data/x.csv", "2")
+    graph = build(
+        Records(
+            runs=[run("aa", one), run("bb", two), run("cc", two)],
+            releases=[release("1.0.0", "aa")],
+            holdings=[holds("1.0.0", "prod", 1, until="delay#prod#2"), holds("1.0.0", "prod", 3)],
+        )
+    )
+    chart = mermaid(answer(of_path(graph, "data/x.csv", {})))
+    (name,) = re.findall(r'  (n\d+) -->\|"led to"\| only', chart)
+    assert re.search(rf'{name}\[\("data/x.csv<br/>md5 {md5("2")[4:16]}"', chart)
+    assert 'only("2 runs without a version")' in chart
+    assert '"holds"' in chart
+    assert '"held"' not in chart
+    well_formed(chart)
 
 
 @pytest.mark.net
