@@ -49,19 +49,19 @@ def ask(
     """
     spec = parse_spec(question.spec) if question.spec else None
     repo = _top(repo, context)
-    with known(context, repo, repository) as found:
-        graph = build(found.records)
-        if spec is not None:
-            meant = resolve(found.state, spec)
-            start = starts.of_version(graph, meant.model, str(meant.version))
-            start = replace(start, title=meant.tag if str(spec) == meant.tag else f"{spec} is {meant.tag}")
-        elif question.commit:
-            start = starts.of_commit(graph, question.commit)
-        elif question.run:
-            start = starts.of_run(graph, question.run)
-        else:
-            start = _data(graph, question.data, repo)
-        answer = trace.answer(replace(start, notes=(*start.notes, *found.notes)), doubts=found.doubts)
+    found = known(context, repo, repository)
+    graph = build(found.records)
+    if spec is not None:
+        meant = resolve(found.state, spec)
+        start = starts.of_version(graph, meant.model, str(meant.version))
+        start = replace(start, title=meant.tag if str(spec) == meant.tag else f"{spec} is {meant.tag}")
+    elif question.commit:
+        start = starts.of_commit(graph, question.commit)
+    elif question.run:
+        start = starts.of_run(graph, question.run)
+    else:
+        start = _data(graph, question.data, repo)
+    answer = trace.answer(replace(start, notes=(*start.notes, *found.notes)), doubts=found.doubts)
     context.say(rendered(answer, form, depth))
     if answer.doubts:
         raise DataError(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,13 +14,10 @@ from trackside.deploy.job import BRANCH
 from trackside.documents.codec import load
 from trackside.documents.run import Run
 from trackside.errors import ConfigError, DataError
-from trackside.forge.access import access
 from trackside.lineage.graph import Deployed, Graph, Records
 from trackside.lineage.start import LINK
 from trackside.lineage.tags import doubts, holdings, registered
-from trackside.models.source import CloneSource
-from trackside.plan.objects import git_env
-from trackside.registry.clone import read_clone
+from trackside.models.source import Source, source_of
 from trackside.registry.state import RegistryState
 from trackside.store.branch import Problem
 from trackside.store.files import CloneFiles
@@ -33,7 +28,6 @@ from trackside.train.dvc import Object, file_md5, members, remotes
 if TYPE_CHECKING:
     from trackside.app import Context
 
-FETCH_SECONDS = 600.0
 _IMAGE = re.compile(r"sha256:[0-9a-f]{64}")
 
 ReadFile = Callable[[str, str], bytes | None]
@@ -50,42 +44,20 @@ class Known:
     notes: tuple[str, ...]
 
 
-@contextmanager
-def known(context: Context, repo: Path, repository: str) -> Iterator[Known]:
-    """The clone at `repo`, or a repository of GitHub, brought by git into a folder of its own.
+def known(context: Context, repo: Path, repository: str) -> Known:
+    """The clone at `repo`, or a repository of GitHub.
 
     Raises:
         DataError: nothing is recorded here, or the clone lacks tags (`registry_incomplete`).
         ConfigError: no git repository, or no token for GitHub.
         ForgeError, ToolError: GitHub or git failed.
     """
-    processes = Processes(context.env)
+    source = source_of(context, repo, repository)
     if not repository:
-        source = CloneSource(repo, processes, context=context)
-        local, damaged = _local(repo)
-        yield _of(source, source.state(), lambda path, branch: _here(repo, path, branch, processes), local, damaged)
-        return
-    from trackside.doctor.place import DoctorForge
-
-    found = access(context.env, repository, ("", ""))
-    if isinstance(found, str):
-        raise ConfigError(
-            f"GitHub cannot be asked: {found}", remedy="export GITHUB_TOKEN=…", link=LINK, reason_code="token_missing"
-        )
-    context.commands.mask(found.token)
-    with (
-        DoctorForge(found.repository, found.token, found.api) as forge,
-        tempfile.TemporaryDirectory(prefix="trackside-lineage-") as folder,
-    ):
-        main, url = forge.default_branch(), forge.repository_facts().git_url
-        text = forge.file(CONFIG_FILE, main)
-        copy = Path(folder) / "records.git"
-        _fetched(copy, url, found.token, _config(text).data_branch if text else DATA_BRANCH, processes)
-        yield _of(
-            CloneSource(copy, processes),
-            read_clone(copy, processes),
-            lambda path, branch: forge.file(path, branch or main),
-        )
+        processes = Processes(context.env)
+        return _of(source, lambda path, branch: _here(repo, path, branch, processes), *_local(repo))
+    with source.forge() as forge:
+        return _of(source, lambda path, branch: forge.file(path, branch or forge.default_branch()))
 
 
 def _local(repo: Path) -> tuple[list[Run], list[Problem]]:
@@ -99,9 +71,8 @@ def _local(repo: Path) -> tuple[list[Run], list[Problem]]:
     return runs, damaged
 
 
-def _of(
-    source: CloneSource, state: RegistryState, file: ReadFile, local: Sequence[Run] = (), lost: Sequence[Problem] = ()
-) -> Known:
+def _of(source: Source, file: ReadFile, local: Sequence[Run] = (), lost: Sequence[Problem] = ()) -> Known:
+    state = source.state()
     recorded, releases, images = source.runs(), source.releases(), source.images()
     runs = tuple({(run.model, run.id): run for run in (*local, *recorded)}.values())
     damaged = (*source.problems, *lost)
@@ -130,21 +101,6 @@ def _of(
         doubts=(*said, *doubts(state)),
         notes=notes,
     )
-
-
-def _fetched(git_dir: Path, url: str, token: str, branch: str, processes: Processes) -> None:
-    """A bare repository with the server's tags and its data branch: two fetches, however many runs there are."""
-    env = git_env(processes.env, url=url, token=token)
-    git: list[str | Path] = ["git", "-C", git_dir]
-    git_dir.mkdir()
-    processes.run(["git", "init", "--quiet", "--bare", "--template=", git_dir], env=env, timeout=60)
-    fetch = [*git, "fetch", "--quiet", "--no-write-fetch-head", "--depth=1", "--no-recurse-submodules"]
-    processes.run([*fetch, "--filter=tree:0", "--", url, "+refs/tags/*:refs/tags/*"], env=env, timeout=FETCH_SECONDS)
-    data = f"refs/heads/{branch}"
-    heads = processes.run([*git, "ls-remote", "--heads", "--", url, data], env=env, timeout=FETCH_SECONDS)
-    if heads.text.strip():
-        words = [*fetch, "--no-tags", "--", url, f"+{data}:refs/heads/{DATA_BRANCH}"]
-        processes.run(words, env=env, timeout=FETCH_SECONDS)
 
 
 # Where images are deployed
