@@ -17,7 +17,7 @@ from trackside.lineage.reading import known, listings
 from trackside.lineage.render import document, text
 from trackside.lineage.start import LINK, Start
 from trackside.lineage.trace import Answer
-from trackside.models.which import parse_spec, resolve
+from trackside.models.which import parse_spec
 from trackside.system.process import Processes
 
 if TYPE_CHECKING:
@@ -49,10 +49,9 @@ def ask(
     """
     spec = parse_spec(question.spec) if question.spec else None
     repo = _top(repo, context)
-    found = known(context, repo, repository)
+    found = known(context, repo, repository, spec)
     graph = build(found.records)
-    if spec is not None:
-        meant = resolve(found.state, spec)
+    if (meant := found.meant) is not None:
         start = starts.of_version(graph, meant.model, str(meant.version))
         start = replace(start, title=meant.tag if str(spec) == meant.tag else f"{spec} is {meant.tag}")
     elif question.commit:

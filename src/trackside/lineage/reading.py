@@ -18,7 +18,7 @@ from trackside.lineage.graph import Deployed, Graph, Records
 from trackside.lineage.start import LINK
 from trackside.lineage.tags import doubts, holdings, registered
 from trackside.models.source import Source, source_of
-from trackside.registry.state import RegistryState
+from trackside.models.which import Found, Spec, find
 from trackside.store.branch import Problem
 from trackside.store.files import CloneFiles
 from trackside.store.layout import DATA_BRANCH
@@ -36,18 +36,22 @@ ReadFile = Callable[[str, str], bytes | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """All that was read. `doubts` say what could not be, `notes` what is worth knowing all the same."""
+    """All that was read. `meant` is the version that was asked for by name, where one was.
 
-    state: RegistryState
+    `doubts` say what could not be read, `notes` what is worth knowing all the same.
+    """
+
+    meant: Found | None
     records: Records
     doubts: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def known(context: Context, repo: Path, repository: str) -> Known:
+def known(context: Context, repo: Path, repository: str, spec: Spec | None = None) -> Known:
     """The clone at `repo`, or a repository of GitHub.
 
     Raises:
+        NotFound: there is no such version.
         DataError: nothing is recorded here, or the clone lacks tags (`registry_incomplete`).
         ConfigError: no git repository, or no token for GitHub.
         ForgeError, ToolError: GitHub or git failed.
@@ -55,9 +59,9 @@ def known(context: Context, repo: Path, repository: str) -> Known:
     source = source_of(context, repo, repository)
     if not repository:
         processes = Processes(context.env)
-        return _of(source, lambda path, branch: _here(repo, path, branch, processes), *_local(repo))
+        return _of(source, spec, lambda path, branch: _here(repo, path, branch, processes), *_local(repo))
     with source.forge() as forge:
-        return _of(source, lambda path, branch: forge.file(path, branch or forge.default_branch()))
+        return _of(source, spec, lambda path, branch: forge.file(path, branch or forge.default_branch()))
 
 
 def _local(repo: Path) -> tuple[list[Run], list[Problem]]:
@@ -71,7 +75,9 @@ def _local(repo: Path) -> tuple[list[Run], list[Problem]]:
     return runs, damaged
 
 
-def _of(source: Source, file: ReadFile, local: Sequence[Run] = (), lost: Sequence[Problem] = ()) -> Known:
+def _of(
+    source: Source, spec: Spec | None, file: ReadFile, local: Sequence[Run] = (), lost: Sequence[Problem] = ()
+) -> Known:
     state = source.state()
     recorded, releases, images = source.runs(), source.releases(), source.images()
     runs = tuple({(run.model, run.id): run for run in (*local, *recorded)}.values())
@@ -89,7 +95,7 @@ def _of(source: Source, file: ReadFile, local: Sequence[Run] = (), lost: Sequenc
     deployed, notes = deployments(text, file)
     said = [f"the record {one.path} is damaged and left out: {one.why}" for one in damaged]
     return Known(
-        state=state,
+        meant=find(source, spec) if spec is not None else None,
         records=Records(
             runs=runs,
             releases=releases,
