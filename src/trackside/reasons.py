@@ -86,6 +86,7 @@ REASONS: dict[str, str] = {
     "lock_held": "Another promotion of the same model and stage is under way.",
     "merge_conflict": "The head conflicts with its base, so there is no merge result to train.",
     "merge_unknown": "GitHub has not computed the merge result yet.",
+    "model_deprecated": "The model is out of use: it gets no version.",
     "model_missing": "The run recorded no model file.",
     "model_unchanged": "The newest version has the same model already.",
     "model_unknown": "trackside.yaml of the default branch has no such model.",

@@ -21,6 +21,7 @@ from trackside.system.process import Processes
 
 __all__ = ["place", "quick"]
 CALLS = 12
+WHO = "ada <ada@localhost> 1700000000 +0000"
 DRIFT = """\
     drift:
       reference: data/reference.csv
@@ -198,3 +199,28 @@ def test_a_tag_that_was_taken_away_or_moved_after_the_claim(place: Trained) -> N
     assert place.register(place.pushed(commit)).reason_code == "released"
     assert bare.refs("refs/tags/") == {ref: record.tag_object}
     assert place.records()[0].tag_object == record.tag_object
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_upload_of_a_large_file_is_told_about(place: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trackside.forge.drafts.LARGE", 1_000_000)
+    commit = place.start()
+    place.trained(commit, bytes(3_000_000))
+    place.register(place.pushed(commit))
+    told = [line for line in place.said.getvalue().splitlines() if "MB sent" in line]
+    assert len(told) == 10
+    assert told[-1] == "model.bin: 3 of 3 MB sent"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_deprecated_model_gets_no_version(place: Trained) -> None:
+    commit = place.start()
+    place.trained(commit)
+    bare = place.sandbox.hub.bare(place.repo)
+    bare.update_ref("refs/tags/delay@deprecated#1", bare.write_tag("delay@deprecated#1", commit, "commit", "m", WHO))
+    result = place.register(place.pushed(commit))
+    assert (result.decision, result.reason_code) == ("skipped", "model_deprecated")
+    assert "delay@deprecated#1" in place.said.getvalue()
+    assert (place.records(), place.releases()) == ([], [])
+    bare.update_ref("refs/tags/delay#staging#2", bare.write_tag("delay#staging#2", commit, "commit", "m", WHO))
+    assert place.register(place.pushed(commit)).reason_code == "released"

@@ -64,7 +64,7 @@ def _registered(job: RegisterJob, config: Config, asked: Asked, branch: str, rem
     done = Registration(job, config, asked, branch, look.heads[branch], ledger)
     done.run()
     released = [{"model": one.model, "version": one.version, "tag": one.tag} for one in done.released]
-    order = ("released", "training_dispatched", "run_missing", "superseded", "model_unchanged")
+    order = ("released", "training_dispatched", "run_missing", "superseded", "model_deprecated", "model_unchanged")
     code = "released" if released else next((one for one in order if one in done.codes), "model_unchanged")
     return _ended(
         "done" if released or done.dispatched else "skipped",

@@ -24,10 +24,14 @@ LINK = "data-branch.md"
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """The registry as it was read: records of one model, and the versions whose tag names are used up."""
+    """The registry as it was read: records of one model, and the versions whose tag names are used up.
+
+    `deprecated` is the tag that took the model out of use, if one did.
+    """
 
     records: tuple[Release, ...]
     taken: frozenset[Version]
+    deprecated: str = ""
 
 
 class Ledger:
@@ -81,7 +85,9 @@ class Ledger:
             tree = GitTree.open(self.remote.git_dir, self.tip, self._processes)
             for path, data in tree.read(one for one in tree.under(f"releases/{model}") if of_path(one)).items():
                 records.append(self._parsed(path, data))
-        return Known(records=tuple(records), taken=fold(self.look.refs(f"{model}@v")).taken(model))
+        state = fold([*self.look.refs(f"{model}@"), *self.look.refs(f"{model}#")])
+        gone = state.deprecated(model)
+        return Known(records=tuple(records), taken=state.taken(model), deprecated=gone.name if gone else "")
 
     def record(self, model: str, version: str) -> Release | None:
         """A record as it was last seen. Raises DataError: it is damaged."""
@@ -122,7 +128,7 @@ class Ledger:
         seen = self.tip
         self._see_tip()
         if self.tip == seen:  # then it was the tag
-            self.look = self.remote.look()
+            self.refresh()
         # It may have landed without an answer, and others on top of it.
         return self.record(release.model, release.version) == release
 

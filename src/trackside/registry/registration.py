@@ -134,6 +134,10 @@ class Registration:
     def _model(self, model: Model, digest: str) -> str:
         """Release one model; returns what became of it as a reason code."""
         say = self.job.context.say
+        gone = self.ledger.known(model.name).deprecated
+        if gone:
+            say(f"{model.name} is out of use since {gone}: no version; a promotion takes it into use again")
+            return "model_deprecated"
         run = self._store.run_for_inputs(model.name, digest) if self._store else None
         if run is None:
             return self._train(model.name, digest)
