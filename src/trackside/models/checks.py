@@ -26,7 +26,7 @@ from trackside.registry.records import parsed
 from trackside.registry.release import tag_message, title_of, waiting
 from trackside.registry.state import Event, RegistryState
 from trackside.registry.tags import message, read, version_tag
-from trackside.registry.versions import Version
+from trackside.registry.versions import Version, parse
 
 UNDER_WAY = timedelta(minutes=90)
 """So long a release that was begun is left alone: its job, which may take 60 minutes, may be running still."""
@@ -66,8 +66,16 @@ def _restore(facts: Facts, model: str, version: str, found: FoundRelease, data: 
     event = named(facts.state, version_tag(model, version))
     if not {RUN, STATEMENT} <= there:
         return None
-    mine = tuple(one for one in facts.records if one.model == model)
-    return Restore(model=model, version=version, release=found, event=event, records=mine, damaged=data)
+    before = _before(facts, model, parse(version))
+    return Restore(model=model, version=version, release=found, event=event, before=before, damaged=data)
+
+
+def _before(facts: Facts, model: str, version: Version | None) -> Version | None:
+    """The version published before another, by records and releases: a record may be lost too."""
+    names = {one.tag for one in facts.records if one.state == "published"}
+    names |= {one.tag for one in facts.releases or () if not one.draft}
+    known = (_version(name) for name in names if name.startswith(f"{model}@"))
+    return max((one for one in known if one is not None and version is not None and one < version), default=None)
 
 
 def named(state: RegistryState, name: str) -> Event | None:

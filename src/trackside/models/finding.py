@@ -10,6 +10,7 @@ from typing import Literal
 from trackside.documents.release import Release
 from trackside.forge.model import FoundAsset, FoundRelease
 from trackside.registry.state import Event, RegistryState
+from trackside.registry.versions import Version
 
 CODES: dict[str, str] = {
     "asset_missing": "a published release lacks a file of its record",
@@ -80,14 +81,14 @@ class Retag:
 class Restore:
     """Write the record of a published release again, from the release's own files.
 
-    `event` is its tag, if any, `records` those of the model that can be read, `damaged` the file that it replaces.
+    `event` is its tag, if any, `before` the version that was published before it, `damaged` the file that it replaces.
     """
 
     model: str
     version: str
     release: FoundRelease
     event: Event | None = None
-    records: tuple[Release, ...] = ()
+    before: Version | None = None
     damaged: bytes = b""
 
 

@@ -11,7 +11,7 @@ from trackside.documents.run import Artifact, Run
 from trackside.errors import DataError
 from trackside.forge.model import FoundAsset
 from trackside.models.finding import Restore
-from trackside.registry.decide import model_of, version_of
+from trackside.registry.decide import model_of
 from trackside.registry.package import FOLDER, model_name
 from trackside.registry.tags import version_tag
 from trackside.registry.versions import Bump, Version, parse
@@ -54,7 +54,7 @@ def restored(wish: Restore, run_json: bytes, statement: bytes) -> Release:
     commit = wish.event.commit if wish.event else wish.release.commit
     if not _SHA.fullmatch(commit):
         raise _differs(f"nothing tells which commit {name} was made from")
-    before = _before(wish)
+    before = wish.before
     return Release(
         model=wish.model,
         version=wish.version,
@@ -101,12 +101,6 @@ def _digest(asset: FoundAsset) -> str:
     if not asset.digest:
         raise _differs(f"GitHub knows no digest of {asset.name[:100]!r}")
     return asset.digest
-
-
-def _before(wish: Restore) -> Version | None:
-    mine = parse(wish.version)
-    known = (version_of(one) for one in wish.records if one.model == wish.model and one.state == "published")
-    return max((one for one in known if mine is not None and one < mine), default=None)
 
 
 def _bump(before: Version | None, version: Version | None) -> Bump:

@@ -1,0 +1,216 @@
+"""Repairs: killed or failing anywhere and done again they end alike; they need the right, and delete nothing needed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doctor_cases import asset, deleted_tag, draft, lightweight, moved
+from doctor_world import GIT, World, building
+from registry_world import StoppedClock
+
+from conftest import user
+from sweeps import KILL, Case, Deadly, Killed, Prepared, broken, cases, noted
+from trackside.doctor.place import DoctorForge
+from trackside.errors import TracksideError
+from trackside.forge.operations import DiscardRemnant
+from trackside.models.reading import Patient, Server
+from trackside.models.treat import Visit, Wish, visit
+from trackside.registry.release import waiting
+from trackside.registry.remote import Remote
+from trackside.sandbox.server import Sandbox
+from trackside.system.process import Processes
+
+FIX = Wish(repo=Path(), fix=True)
+
+
+@pytest.fixture(scope="module")
+def built(server: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Prepared]]:
+    yield from building(server, tmp_path_factory.mktemp("repair"))
+
+
+@pytest.fixture
+def world(built: tuple[World, Prepared], sandbox: Sandbox, tmp_path: Path) -> World:
+    assert not sandbox.violations
+    built[1].restore()
+    return World(at=built[0].at, clone=tmp_path / "clone", commits=built[0].commits)
+
+
+def forge_of(world: World, token: str = "token-ada") -> DoctorForge:
+    return DoctorForge(world.at.repo, token, world.sandbox.api_url, StoppedClock())
+
+
+def treated(world: World, forge: DoctorForge, processes: Processes, folder: Path, wish: Wish = FIX) -> Visit:
+    """One run of the doctor against the server alone."""
+    url, token, clock = f"{world.sandbox.url}/{world.at.repo}", "token-ada", StoppedClock()
+    with forge:
+        folder.mkdir()
+        remote = Remote(folder / "job.git", url, token=token, processes=processes, clock=clock)
+        server = Server(forge=forge, remote=remote, url=url, token=token, folder=folder, writes=True)
+        return visit(Patient(processes=processes, clock=clock, server=server), wish)
+
+
+def much_harm(world: World) -> None:
+    """Every kind of repair at the server at once, but for jobs: tag, record, draft, remnant, publication."""
+    deleted_tag(world, draft=True)
+    world.write(None, "1.0.0")
+    draft(world, "delay@v1.0.7", waiting("delay", "1.0.7"))
+    world.forced("delay#staging#5", world.commits[0])
+    asset(world, "more.bin", None, instead=False)
+
+
+def state(world: World) -> Any:
+    return world.at.end_state(), sorted(world.bare.refs("refs/trackside/replaced/"))
+
+
+@pytest.mark.usefixtures("remembering")
+def test_broken_anywhere_and_done_again_it_ends_alike(
+    built: tuple[World, Prepared], world: World, tmp_path: Path
+) -> None:
+    much_harm(world)
+    harmed = Prepared(world.sandbox, world.at.repo)
+    forge, processes = forge_of(world), Deadly(GIT.env)
+    methods = noted(forge)
+    once = treated(world, forge, processes, tmp_path / "once")
+    assert (once.problems, Counter(one.outcome for one in once.done)) == (0, {"done": 6})
+    wanted, counted = state(world), Counter[str]()
+    tried = [*cases(methods, reads=False), *(Case(kind=f"git {KILL}", number=one) for one in range(processes.seen))]
+    for number, case in enumerate(tried):
+        harmed.restore()
+        if case.kind.startswith("git"):
+            with pytest.raises(Killed):
+                treated(world, forge_of(world), Deadly(GIT.env, case.number), tmp_path / f"broken-{number}")
+        else:
+            folder = tmp_path / f"broken-{number}"
+
+            def work(forge: Any, folder: Path = folder) -> None:
+                with suppress(TracksideError):
+                    treated(world, forge, GIT, folder)
+
+            broken(case, world.sandbox, forge_of(world), work)
+        again = treated(world, forge_of(world), GIT, tmp_path / f"again-{number}")
+        assert again.problems == 0, (case, [one.what for one in again.left])
+        assert state(world) == wanted, case
+        counted[case.kind] += 1
+    print(f"{len(methods)} API calls, {processes.seen} commands of git: {sum(counted.values())} cases {dict(counted)}")
+    assert sum(counted.values()) == len(tried) >= 20
+
+
+def test_without_the_right_nothing_is_written(world: World) -> None:
+    much_harm(world)
+    world.fresh()
+    before = world.everything()
+    said = world.doctor("--fix", token="token-mallory")
+    assert said.code == 3
+    repairs = said.document["repairs"]
+    assert {one["outcome"] for one in repairs} == {"refused"}
+    assert {one["reason_code"] for one in repairs} == {"rights_missing"}
+    assert world.everything() == before
+    assert "draft_left" in said.notes  # drafts are not seen, which is said
+
+
+def test_a_plan_writes_nothing(world: World) -> None:
+    much_harm(world)
+    world.fresh()
+    before, tags = world.everything(), world.git("for-each-ref")
+    said = world.doctor("--dry-run")
+    assert said.code == 1
+    assert Counter(one["outcome"] for one in said.document["repairs"]) == {"planned": len(said.document["repairs"])}
+    assert len(said.document["repairs"]) >= 4
+    assert (world.everything(), world.git("for-each-ref")) == (before, tags)
+
+
+def test_a_tag_comes_back_as_the_very_same_object(world: World) -> None:
+    before = world.bare.refs("refs/tags/")
+    for harm in (lightweight, lambda world: deleted_tag(world, draft=False)):
+        harm(world)
+        world.fresh() if not world.clone.exists() else None
+        assert world.doctor("--fix").code == 0
+        assert world.bare.refs("refs/tags/") == before
+
+
+def test_what_a_moved_tag_was_is_kept(world: World) -> None:
+    before = world.bare.refs("refs/tags/")
+    moved(world)
+    held = world.bare.refs("refs/tags/delay@v1.0.1")["refs/tags/delay@v1.0.1"]
+    world.fresh()
+    said = world.doctor()
+    (row,) = [one for one in said.document["findings"] if one["code"] == "tag_moved"]
+    assert world.commits[0] in row["what"]
+    assert world.commits[1] in row["what"]
+    assert world.doctor("--fix", "--force").code == 0
+    assert world.bare.refs("refs/tags/") == before
+    assert world.bare.refs("refs/trackside/replaced/") == {f"refs/trackside/replaced/delay@v1.0.1/{held}": held}
+
+
+def test_a_record_comes_back_as_it_was(world: World) -> None:
+    before = world.at.records()
+    for text in ("", "{"):
+        for version in ("1.0.0", "1.0.1"):
+            world.write(None, version, text)
+    world.fresh()
+    assert world.doctor("--fix").code == 0
+    again = world.at.records()
+    assert [one.created_at[:19] for one in again] == [one.created_at[:19] for one in before]
+    assert [_told(one) for one in again] == [_told(one) for one in before]
+
+
+def _told(record: Any) -> Any:
+    import msgspec
+
+    return {**msgspec.to_builtins(record), "created_at": "", "pull_request": None}
+
+
+def test_files_that_prove_nothing_restore_nothing(world: World) -> None:
+    """A release whose run is not the tag's: the record stays away, and the doctor says why."""
+    world.write(None, "1.0.1")
+    other = world.at.asset("run.json", world.record("1.0.0").release_id)
+    number = next(one["id"] for one in world.at.releases() if one["tag_name"] == "delay@v1.0.1")
+    (old,) = world.sandbox.state.list("asset", world.at.repo, release=number, name="run.json")
+    world.sandbox.hub.delete_asset(world.at.repo, old["id"])
+    world.sandbox.hub.add_asset(world.at.repo, number, "run.json", other, user("ada"))
+    world.fresh()
+    said = world.doctor("--fix")
+    assert (said.code, said.problems) == (1, {"record_missing"})
+    (row,) = said.document["repairs"]
+    assert (row["outcome"], row["reason_code"]) == ("failed", "content_mismatch")
+    assert [one.version for one in world.at.records()] == ["1.0.0"]
+
+
+def test_what_is_out_of_use_is_not_made_again(world: World) -> None:
+    deleted_tag(world, draft=False)
+    world.tagged("delay@v1.0.1!#7", world.commits[1], "out of use\n", StoppedClock().now())
+    world.fresh()
+    said = world.doctor("--fix")
+    assert "tag_missing" not in said.problems
+    assert "delay@v1.0.1" not in world.at.tags()
+
+
+def test_a_whole_file_is_no_remnant(world: World) -> None:
+    number = world.record("1.0.1").release_id
+    held = world.sandbox.state.list("asset", world.at.repo, release=number)
+    with forge_of(world) as forge:
+        done = forge.apply([DiscardRemnant(asset_id=one["id"]) for one in held] + [DiscardRemnant(asset_id=10**9)])
+    assert [one.outcome for one in done] == ["unchanged"] * (len(held) + 1)
+    assert world.sandbox.state.list("asset", world.at.repo, release=number) == held
+
+
+def test_words_for_people(world: World) -> None:
+    lightweight(world)
+    world.fresh()
+    said = world.say("doctor")
+    assert said.code == 1
+    assert "PROBLEM    lightweight: delay@v1.0.1 is a lightweight tag" in said.out
+    assert "1 problems, 1 of them for --fix" in said.out
+    fixed = world.say("doctor", "delay", "--fix")
+    assert (fixed.code, fixed.out.splitlines()[0].split()[0]) == (0, "DONE")
+    assert f"nothing is wrong with {world.at.repo}" in fixed.out
+    assert world.say("doctor", "--force").reason == "config_invalid"
+    assert "another model's" not in world.say("doctor", "other").out
+    assert world.say("doctor", token="").code == 0
+    nowhere = world.say("doctor", token="", folder=world.clone.parent)
+    assert (nowhere.code, nowhere.reason) == (2, "config_invalid")
