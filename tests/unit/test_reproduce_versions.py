@@ -149,6 +149,30 @@ def test_whatever_does_not_fit_is_not_trained(whole: tuple[Bench, Run, Release])
     assert bench.dry("delay@v1.0.0").run == run.id
 
 
+def test_a_run_that_was_put_back_is_compared_with_the_one_that_trained(whole: tuple[Bench, Run, Release]) -> None:
+    bench, run, _ = whole
+    stages = [{"name": "train", "command": "x", "outcome": "restored"}]
+    there = changed(run, environment={"python": "3.1.4"}, hardware={"cpu": "Abacus"}, stages=stages)
+    second = msgspec.structs.replace(there, id="222222222222", restored_from=run.id)
+    third = msgspec.structs.replace(there, id="333333333333", restored_from=second.id)
+    lost = msgspec.structs.replace(there, id="444444444444", restored_from="555555555555")
+    loop = msgspec.structs.replace(there, id="666666666666", restored_from="666666666666")
+    mixed = msgspec.structs.replace(there, id="777777777777")
+    records = (run, second, third, lost, loop, mixed)
+    bench.commit_data({run_path(one): dump(one).decode() for one in records})
+    context = Context(env=bench.env)
+    for one in (second, third):
+        found = find_subject(context, one.id, bench.clone, "")
+        trained = (found.run.environment, found.run.hardware, found.run.stages)
+        assert trained == (run.environment, run.hardware, run.stages)
+        assert f"trained by run {run.id}" in found.notes[0]
+    for one, word in ((lost, "555555555555"), (loop, "666666666666"), (mixed, "some stages")):
+        found = find_subject(context, one.id, bench.clone, "")
+        assert found.run == one
+        assert word in found.notes[0]
+    assert find_subject(context, run.id, bench.clone, "").notes == ()
+
+
 def test_a_version_without_its_records(whole: tuple[Bench, Run, Release]) -> None:
     bench, run, release = whole
     bench.git("update-ref", "-d", "refs/heads/trackside-data")

@@ -59,6 +59,9 @@ def test_a_run_is_recorded_with_everything(first: tuple[Lab, Run]) -> None:
     assert run.environment.python
     assert run.environment.packages > 0
     assert run.environment.packages_digest.startswith("sha256:")
+    assert len(run.environment.installed) == run.environment.packages
+    assert any(line.startswith("dvc==3.") for line in run.environment.installed)
+    assert run.environment.variables == {"LANG": "C.UTF-8"}
     assert run.environment.tools["dvc"].startswith("3.")
     assert (run.hardware.gpus, run.usage.gpu_seconds, run.usage.cost) == ([], 0.0, None)
     assert run.hardware.cores > 0

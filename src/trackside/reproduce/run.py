@@ -226,7 +226,11 @@ class _Reproduce:
     def restoration(self, code: Code, data: list[DataObject], python: str, found: list[InputDifference]) -> Restoration:
         recorded = self.recorded
         frozen = [stage.name for stage in code.inputs.stages if stage.frozen is not None]
-        notes = [*code.notes, *([f"frozen in dvc.yaml, so not run again: {', '.join(frozen)}"] if frozen else [])]
+        notes = [
+            *self.subject.notes,
+            *code.notes,
+            *([f"frozen in dvc.yaml, so not run again: {', '.join(frozen)}"] if frozen else []),
+        ]
         if recorded.trigger.event == "local":
             notes.append("the run was trained with its owner's own environment")
         lock = next((one for one in code.inputs.dependencies if one.path == code.train.requirements), None)

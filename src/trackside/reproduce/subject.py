@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from trackside.app import Context
 from trackside.config.model import CONFIG_FILE
@@ -32,7 +35,7 @@ class Subject:
     """`name` as people say it. `release` is the version's record, None for a run that is named itself.
 
     `clone` is the user's, None where GitHub itself is read; `url` is asked for commits, with `token`; `policy` is
-    today's `trackside.yaml`.
+    today's `trackside.yaml`; `notes` tell what the record leaves open.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Subject:
     url: str = ""
     token: str = ""
     policy: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def commits(self) -> tuple[str, ...]:
@@ -82,7 +86,30 @@ def find_subject(context: Context, name: str, repo: Path, repository: str) -> Su
             link=LINK,
             reason_code="nothing_recorded",
         )
-    return _placed(context, Subject(name=name, run=run, release=release), source, repo, repository)
+    run, notes = as_trained(source, run)
+    return _placed(context, Subject(name=name, run=run, release=release, notes=notes), source, repo, repository)
+
+
+def as_trained(source: Source, run: Run) -> tuple[Run, tuple[str, ...]]:
+    """The run with software, machine and times of the run that trained: one that was restored describes another job."""
+    made, seen = run, {run.id}
+    while made.restored_from and made.restored_from not in seen:
+        seen.add(made.restored_from)
+        before = source.run(run.model, made.restored_from)
+        if before is None:
+            break
+        made = before
+    if made.restored_from:
+        return run, (
+            f"run {made.restored_from}, which trained this, is not recorded here: its environment is not known",
+        )
+    if any(one.outcome == "restored" for one in made.stages):
+        return run, ("some stages were put back from earlier runs, whose environment this record does not hold",)
+    if made is run:
+        return run, ()
+    return msgspec.structs.replace(run, environment=made.environment, hardware=made.hardware, stages=made.stages), (
+        f"trained by run {made.id}, which run {run.id} put back: environment and times are those of {made.id}",
+    )
 
 
 def _top(context: Context, repo: Path) -> Path:
@@ -123,11 +150,13 @@ def _placed(context: Context, subject: Subject, source: Source, repo: Path, repo
     if repository:
         found = access(context.env, repository, ("", ""))
         url = f"{server_of(context.env)}/{repository}"
-        return replace(subject, url=url, token=found.token if isinstance(found, Access) else "", policy=policy)
+        return dataclasses.replace(
+            subject, url=url, token=found.token if isinstance(found, Access) else "", policy=policy
+        )
     if not is_clone(repo, processes):
-        return replace(subject, policy=policy)
+        return dataclasses.replace(subject, policy=policy)
     words = ["git", "-C", str(repo), "remote", "get-url", "origin"]
     url = processes.run(words, check=False).text.strip()
     found = access(context.env, "", origin_of(repo, processes))
     token = found.token if isinstance(found, Access) and url.startswith(server_of(context.env) + "/") else ""
-    return replace(subject, clone=repo, url=url, token=token, policy=policy)
+    return dataclasses.replace(subject, clone=repo, url=url, token=token, policy=policy)
