@@ -13,6 +13,7 @@ from promote_world import BOT, Place, Quick, opened
 from trackside.documents.codec import dump
 from trackside.documents.release import Release
 from trackside.documents.result import Result
+from trackside.errors import DataError
 from trackside.forge.operations import CommitFiles, CreateTag
 from trackside.registry.locks import lock_ref
 from trackside.registry.locks import read as read_lock
@@ -55,7 +56,9 @@ def test_the_tag_says_who_and_why_and_stands_at_the_versions_commit(place: Place
     assert text.startswith("Give staging of delay to v1.0.0\n")
 
 
-@pytest.mark.parametrize("change", [{}, {"state": "draft"}, {"state": "claimed"}, {"commit": "f" * 40}])
+@pytest.mark.parametrize(
+    "change", [{}, {"state": "draft"}, {"state": "claimed"}, {"commit": "f" * 40}, {"tag_object": "e" * 40}]
+)
 def test_what_is_not_released_holds_no_stage(place: Place, change: dict[str, Any]) -> None:
     record = Release(
         model="delay", version="1.1.0", tag="delay@v1.1.0", commit=place.commits["1.1.0"], run="0123456789ab",
@@ -67,7 +70,7 @@ def test_what_is_not_released_holds_no_stage(place: Place, change: dict[str, Any
         (kept,) = forge.apply([CommitFiles(branch="trackside-data", message="Record", files=files)])
     assert kept.outcome == "created"
     result = place.ask("/promote delay staging")
-    wanted = ("refused", "tag_moved" if "commit" in change else "release_missing") if change else ("done", "promoted")
+    wanted = ("refused", "release_missing" if "state" in change else "tag_moved") if change else ("done", "promoted")
     assert (result.decision, result.reason_code) == wanted
     assert place.tags() == ([] if change else ["delay#staging#1"])
 
@@ -118,6 +121,31 @@ def test_stages_that_other_tools_assigned_count(place: Place) -> None:
     assert place.ask("/promote delay@v1.0.0 prod").decision == "done"
     assert place.ask("/promote delay@v1.1.0 staging").values["tag"] == "delay#staging#3"
     assert place.ask("/rollback delay staging").values["version"] == "1.0.0"
+
+
+def test_a_lightweight_tag_of_a_stage_counts(place: Place) -> None:
+    bare = place.sandbox.hub.bare(place.repo)
+    bare.git("update-ref", "refs/tags/delay#staging#4", place.commits["1.0.0"])
+    assert place.ask("/promote delay@v1.1.0 prod").reason_code == "stage_order"
+    assert place.ask("/promote delay@v1.0.0 prod").values["tag"] == "delay#prod#5"
+    assert "already" in place.ask("/promote delay@v1.0.0 staging").message
+
+
+def test_where_the_tags_leave_open_who_holds_a_stage_nothing_is_guessed(place: Place) -> None:
+    assert place.ask("/promote delay@v1.0.0 staging").decision == "done"
+    with place.forge() as forge:
+        for tag in ("delay#staging#7", "delay#staging!#7"):
+            forge.apply([CreateTag(name=tag, commit=place.commits["1.1.0"], message="Of two tools at once")])
+    before = place.tags("delay")
+    for command in ("/rollback delay staging", "/deprecate delay@v1.1.0", "/deprecate delay@v1.0.0"):
+        with pytest.raises(DataError) as told:
+            place.ask(command)
+        assert told.value.reason_code == "registry_ambiguous"
+        assert "not done" in place.replies()[-1]
+        assert "/promote delay@v… staging" in place.replies()[-1]
+    assert place.tags("delay") == before
+    assert place.ask("/promote delay@v1.1.0 staging").values["tag"] == "delay#staging#8", "one more tag decides it"
+    assert place.ask("/deprecate delay@v1.0.0").decision == "done"
 
 
 # Who asks

@@ -14,12 +14,13 @@ import msgspec
 import pytest
 
 from conftest import bot_forge, user
-from promote_world import Place, opened
-from sweeps import Prepared
+from promote_world import Place, Quick, opened
+from sweeps import Prepared, noted
 from trackside.documents.codec import dump
 from trackside.documents.image import Image, Smoke
 from trackside.documents.release import Release
 from trackside.documents.result import Result
+from trackside.errors import TracksideError
 from trackside.forge.github import GithubForge
 from trackside.forge.operations import CommitFiles, UpsertCheck
 from trackside.registry.promote_stage import attestations_of
@@ -256,6 +257,32 @@ def test_what_lacks_is_refused_by_its_name_and_line(version: Version) -> None:
     assert ran == len(CASES) >= 23
     start.restore()
     assert version.promote().decision == "done"
+
+
+@pytest.mark.usefixtures("remembering")
+def test_no_fault_lets_a_version_in(version: Version) -> None:
+    """What GitHub does not answer is never taken as met: each call before the tag fails for good."""
+    place, start, ran = version.place, Prepared(version.place.sandbox, version.repo), 0
+    dispatch = version.wish()
+    with place.forge() as forge:
+        methods = noted(forge)
+        assert place.run(dispatch, forge).decision == "done"
+    for number in range(len(methods)):
+        start.restore()
+        place.sandbox.faults.clear()
+        place.sandbox.faults.add("*", "", status=502, after=number, times=40)
+        try:
+            done = place.run(dispatch, place.forge(clock=Quick())).decision == "done"
+        except TracksideError:
+            done = False
+        place.sandbox.faults.clear()
+        tags = [one for one in place.tags() if "#prod#" in one]
+        assert not done or tags, number
+        for tag in tags:
+            assert {"Approved-By", "Checks", "Image", "Attestation"} <= set(place.said(tag)), number
+        ran += 1
+    print(f"{ran} API calls, each failing for good with all after it")
+    assert ran == len(methods) >= 28
 
 
 def test_all_that_lacks_is_told_at_once(version: Version) -> None:

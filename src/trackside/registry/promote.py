@@ -77,6 +77,19 @@ def need_stage(model: Model, stage: str) -> StagePolicy:
     return gate
 
 
+def need_plain(state: RegistryState, model: str, stage: str) -> None:
+    """Raises DataError (`registry_ambiguous`) where the tags leave open who holds a stage."""
+    problem = state.ambiguous(model, stage)
+    if problem is not None:
+        raise DataError(
+            problem.message,
+            why=f"so nobody can tell what holds {stage} of {model}",
+            remedy=f"/promote {model}@v… {stage}",
+            link=LINK,
+            reason_code="registry_ambiguous",
+        )
+
+
 def change(state: RegistryState, wish: Wish, version: Version, *, commit: str, evidence: Mapping[str, str]) -> Change:
     """The tag to create.
 
@@ -115,6 +128,7 @@ def deprecation(state: RegistryState, wish: Wish, version: Version | None, *, co
 
     Raises:
         Refused: the version is in a stage (`version_in_stage`).
+        DataError: nobody can tell whether it is (`registry_ambiguous`).
     """
     name, number = wish.model.name, state.next_counter(wish.model.name)
     if version is None:
@@ -122,6 +136,8 @@ def deprecation(state: RegistryState, wish: Wish, version: Version | None, *, co
         tag = Tag(action="deprecate", model=name, counter=number)
     else:
         done = state.deregistered(name).get(version)
+        for stage in state.stages(name):
+            need_plain(state, name, stage)
         held = [stage for stage in state.stages(name) if state.holder(name, stage) == version]
         if held and done is None:
             raise Refused(
@@ -230,15 +246,7 @@ def named(state: RegistryState, wish: Wish) -> Version:
 
 def _previous(state: RegistryState, wish: Wish) -> Version:
     name = wish.model.name
-    problem = state.ambiguous(name, wish.stage)
-    if problem is not None:
-        raise DataError(
-            problem.message,
-            why=f"so nobody can tell what a rollback of {wish.stage} takes away",
-            remedy=f"/promote {name}@v… {wish.stage}",
-            link=LINK,
-            reason_code="registry_ambiguous",
-        )
+    need_plain(state, name, wish.stage)
     version, _ = below(state, name, wish.stage)
     if version is None:
         now = state.holder(name, wish.stage)

@@ -14,7 +14,7 @@ from trackside.config.load import load as load_config
 from trackside.config.model import CONFIG_FILE, Config, Model, StagePolicy
 from trackside.documents.release import Release
 from trackside.documents.result import Result
-from trackside.errors import ConfigError, ForgeError, NotFound, Refused
+from trackside.errors import ConfigError, ForgeError, NotFound, Refused, TracksideError
 from trackside.forge.operations import Applied, CreateTag, MarkDeployed, Operation, React
 from trackside.registry.facts import Evidence, facts_of, need_released
 from trackside.registry.locks import Held, LockPorts, claim, free, wanted
@@ -82,23 +82,26 @@ def run_promotion(
 ) -> tuple[Result, list[Applied]]:
     """Promote, roll back or deprecate, as the comment says that the dispatch names; without one, as its inputs say.
 
-    A refusal is answered where a comment asked. Run again, it finds what it did and adds nothing.
+    Who asked by a comment is told why it is not done. Run again, it finds what it did and adds nothing.
 
     Args:
         attested: the verified attestation of a release, for stages that ask for one.
 
     Raises:
         ConfigError: the policy cannot be read, or the dispatch is for something else.
-        DataError: the tags contradict each other.
+        DataError: the tags contradict each other (`registry_ambiguous`).
+        ToolError: signatures cannot be verified here.
         ForgeError: GitHub or the network failed.
     """
     work = Work(dispatch=dispatch, forge=forge, attested=attested)
     try:
         result = _promote(work)
-    except Refused as error:
+    except TracksideError as error:
         asked = work.asked
-        if asked is not None:
+        if asked is not None and not isinstance(error, ForgeError):  # that may pass: the job can be run again
             work.apply(*refused(asked.issue, asked.comment, asked.author, error))
+        if not isinstance(error, Refused):
+            raise
         result = Result(
             command=dispatch.inputs.get("task", "promote"),
             decision="refused",
