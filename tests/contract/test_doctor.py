@@ -166,6 +166,13 @@ TRAIN, PULL, RELEASE = (f"{FLOWS}/{name}.yml" for name in ("train", "pull-reques
 # what happens, check, level, words of the finding
 # fmt: off
 CASES: list[tuple[str, Callable[[Patient], None], str, str, str]] = [
+    (
+        "a lightweight tag",
+        lambda p: p.sandbox.hub.bare(p.repo).git("update-ref", "refs/tags/delay@v1.0.0", "refs/heads/main"),
+        "registry.sound",
+        "error",
+        "problems of the registry, such as",
+    ),
     ("no policy", lambda p: p.put({"trackside.yaml": None}), "configuration.file", "error", "there is no"),
     (
         "a wrong policy",
