@@ -217,7 +217,7 @@ def test_the_command_says_it_to_people_and_to_tools(online: Online, tmp_path: Pa
     assert (row["name"], row["expected"]) == ("file model.bin.part01", model["digest"])
     assert "b" * 64 in row["found"]
     for words, code, told in (
-        (("delay@v9.0.0",), 4, "v9.0.0"),
+        (("delay@v9.0.0",), 4, "no version 9.0.0"),
         (("delay#prod",), 4, "prod"),
         (("delay",), 2, "delay"),
         (("delay@v1.0.0", "--offline"), 2, "--dir"),

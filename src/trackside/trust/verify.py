@@ -147,8 +147,11 @@ def _downloaded(
             continue
         if not context.json:
             context.say(f"fetching {asset.name} ({asset.size:,} bytes)")
+        try:
+            download(forge.client, asset.id, aside / asset.name)
+        except NotFound:  # listed, and lost: its check says that it is not here
+            continue
         made[asset.name] = aside / asset.name
-        download(forge.client, asset.id, made[asset.name])
     return made
 
 
