@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 SCHEMA = "trackside.get/1"
 ASIDE = ".trackside-get"
 """Folder within the target's where files are put together; a killed `get` leaves it to the next one."""
+LONGEST = 200
+"""Bytes of a file's name: file systems take 255."""
 SHOWN = 20
 """Names of a refusal that are listed."""
 
@@ -71,7 +73,7 @@ def get(context: Context, source: Source, wish: Wish) -> int:
             context=context, source=source, cache=Cache(cache), release=release, wanted=wanted, quiet=quiet
         )
         document = _planned(fetcher, wish) if wish.dry_run else _got(fetcher, wish)
-    except DataError as error:
+    except (DataError, NotFound) as error:
         error.remedy = error.remedy or "trackside models doctor"
         raise
     except OSError as error:
@@ -117,7 +119,8 @@ def target_name(release: Release) -> str:
 
 def _plain(name: str) -> str:
     """A file's name that hides nothing and leads nowhere. Raises DataError."""
-    if not name or name.startswith(".") or "/" in name or "\\" in name or printable(name) != name:
+    odd = not name or name.startswith(".") or "/" in name or "\\" in name or printable(name) != name
+    if odd or len(name.encode()) > LONGEST:
         raise DataError(f"{printable(name)[:100]!r} is no name of a file", link=LINK, reason_code="document_invalid")
     return name
 
@@ -148,11 +151,11 @@ def _got(fetcher: Fetcher, wish: Wish) -> dict[str, Any]:
             _by_manifest(fetcher, aside / "manifest")
             made = fetch_model(fetcher, release, aside / "model")
             gate = look_into(made, wish.trust, tag=release.tag)
-            _place(made, target, release.model_digest, force=wish.force)
             for role in sorted({one.role for one in others}):
-                for path in fetch(fetcher, release, role, aside / "other"):
-                    asset = next(one for one in others if one.name == path.name)
-                    _place(path, wish.folder / path.name, asset.digest, force=wish.force)
+                fetch(fetcher, release, role, aside / "other")
+            _place(made, target, release.model_digest, force=wish.force)
+            for asset in others:
+                _place(aside / "other" / asset.name, wish.folder / asset.name, asset.digest, force=wish.force)
     return {
         "dry_run": False,
         "there": there,
