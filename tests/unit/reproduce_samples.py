@@ -168,10 +168,13 @@ class Bench:
         lines += [f"M 100644 inline {path}\ndata {len(text.encode())}\n{text}\n" for path, text in files.items()]
         OUTSIDE.run(["git", "-C", self.clone, "fast-import", "--quiet"], input="".join(lines).encode())
 
-    def release(self, run: Run, version: str = "1.0.0") -> Release:
-        """Register a run as the release job does: a record, and an annotated tag that names run and statement."""
+    def release(self, run: Run, version: str = "1.0.0", *, said: bytes = b"", release_id: int = 1) -> Release:
+        """Register a run as the release job does: a record, and an annotated tag that names run and statement.
+
+        `said` is a statement as another version of Trackside writes it.
+        """
         tag = f"delay@v{version}"
-        statement = "sha256:" + hashlib.sha256(statement_of(run, SERVER)).hexdigest()
+        statement = "sha256:" + hashlib.sha256(said or statement_of(run, SERVER)).hexdigest()
         text = f"delay v{version}\n\nRun-Id: {run.id}\nStatement-Sha256: {statement.removeprefix('sha256:')}\n"
         self.git("tag", "--annotate", "--message", text, tag, run.source.commit)
         made = Release(
@@ -182,7 +185,7 @@ class Bench:
             commit=run.source.commit,
             run=run.id,
             state="published",
-            release_id=1,
+            release_id=release_id,
             url=f"{SERVER}/{run.source.repository}/releases/tag/{tag}",
             model_digest=next(one.digest for one in run.artifacts if one.role == "model"),
             statement_digest=statement,
