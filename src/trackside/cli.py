@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from trackside.errors import ConfigError, TracksideError
     from trackside.system.text import inert
 
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # an arrow is not worth a crash where the terminal knows none
     context = Context(env=dict(os.environ), json=bool(getattr(arguments, "json", False)))
     if arguments.command in ("drift", "stage"):
         _sort_fast()
