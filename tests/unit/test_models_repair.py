@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from doctor_cases import asset, deleted_tag, draft, lightweight, moved
 from doctor_world import GIT, World, building
@@ -160,9 +161,16 @@ def test_a_record_comes_back_as_it_was(world: World) -> None:
 
 
 def _told(record: Any) -> Any:
-    import msgspec
-
     return {**msgspec.to_builtins(record), "created_at": "", "pull_request": None}
+
+
+def test_a_record_that_names_another_tag_is_damaged(world: World) -> None:
+    before = world.record("1.0.1")
+    world.write(msgspec.structs.replace(before, tag="delay@v1.0.0"))
+    world.fresh()
+    assert world.doctor().problems == {"record_damaged"}
+    assert world.doctor("--fix").code == 0
+    assert world.record("1.0.1").tag == before.tag
 
 
 def test_files_that_prove_nothing_restore_nothing(world: World) -> None:

@@ -38,7 +38,7 @@ RUN, STATEMENT = "run.json", "provenance.intoto.json"
 
 
 def damaged(facts: Facts) -> Iterator[Finding]:
-    out = {one.tag: one for one in facts.releases or () if not one.draft}
+    out = _out(facts)
     for path, data in sorted(facts.damaged.items()):
         model, _, name = path.removeprefix("releases/").removesuffix(".json").partition("/")
         found = out.get(version_tag(model, name))
@@ -52,12 +52,18 @@ def damaged(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def _out(facts: Facts) -> dict[str, FoundRelease]:
+    """Published releases by tag; of two the older one counts."""
+    newest_first = sorted(facts.releases or (), key=lambda one: one.id, reverse=True)
+    return {one.tag: one for one in newest_first if not one.draft}
+
+
 def _unreadable(path: str, data: bytes) -> str:
     try:
         parsed(path, data)
     except DataError as error:
         return error.why or error.message
-    return ""
+    return "it names another tag than its version's"
 
 
 def _restore(facts: Facts, model: str, version: str, found: FoundRelease, data: bytes = b"") -> Restore | None:
@@ -88,17 +94,18 @@ def versions(facts: Facts) -> Iterator[Finding]:
     records = {one.tag: one for one in facts.records}
     managed = {one.model for one in facts.records}
     unread = {version_tag(*path.removeprefix("releases/").removesuffix(".json").split("/")) for path in facts.damaged}
-    out = {one.tag: one for one in facts.releases or () if not one.draft and _version(one.tag)}
+    out = {name: one for name, one in _out(facts).items() if _version(name)}
     tags = {
         version_tag(one.tag.model, one.tag.version): one
         for one in facts.state.events
         if one.tag.action == "register" and one.tag.version is not None
     }
-    for name in sorted({*records, *tags, *out} - unread, key=lambda name: (name.partition("@")[0], _version(name))):
-        version = _version(name)
-        model = name.partition("@")[0]
-        if version is None or version in facts.state.deregistered(model):
-            continue  # out of use: nothing of it is made again
+    retired = {model: facts.state.deregistered(model) for model in facts.state.models()}
+    by_id = {one.id: one for one in facts.releases or ()}
+    known = [(name.partition("@")[0], version, name) for name in {*records, *tags, *out} if (version := _version(name))]
+    for model, version, name in sorted(known):
+        if name in unread or version in retired.get(model, {}):
+            continue  # what is out of use is not made again
         record = records.get(name)
         if record is None:
             yield from _unrecorded(facts, model, version, tags.get(name), out.get(name), managed=model in managed)
@@ -107,7 +114,7 @@ def versions(facts: Facts) -> Iterator[Finding]:
         else:
             yield from _tag(record, tags.get(name))
             if facts.releases is not None:
-                yield from _release(facts, record, out.get(name))
+                yield from _release(facts, record, by_id.get(record.release_id), out.get(name))
 
 
 def _version(name: str) -> Version | None:
@@ -219,9 +226,9 @@ def _as_recorded(event: Event, record: Release) -> bool:
     return same and named == (record.run, record.statement_digest.removeprefix("sha256:"))
 
 
-def _release(facts: Facts, record: Release, out: FoundRelease | None) -> Iterator[Finding]:
-    releases = facts.releases or ()
-    mine = next((one for one in releases if one.id == record.release_id and one.tag == record.tag), None)
+def _release(facts: Facts, record: Release, named: FoundRelease | None, out: FoundRelease | None) -> Iterator[Finding]:
+    """`named` is the release that the record names by its id, `out` the published one of its tag."""
+    mine = named if named is not None and named.tag == record.tag else None
     found = mine or out
     again = _again(facts, Rerun(record=record, reopen=True))
     if found is None:
@@ -308,6 +315,7 @@ def drafts(facts: Facts) -> Iterator[Finding]:
             level="note",
         )
     ids = {one.id for one in facts.releases}
+    named_ids = {one.release_id for one in facts.records}
     records = {one.tag: one for one in facts.records}
     for draft in facts.releases:
         version = _version(draft.tag)
@@ -315,7 +323,7 @@ def drafts(facts: Facts) -> Iterator[Finding]:
             continue
         model = draft.tag.partition("@")[0]
         record = records.get(draft.tag)
-        if record is not None and _claims(record, draft, ids):
+        if draft.id in named_ids or (record is not None and _claims(record, ids)):
             continue
         if f"releases/{model}/{version}.json" in facts.damaged:
             continue  # nobody knows whose it is until the record can be read again
@@ -333,10 +341,8 @@ def drafts(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _claims(record: Release, draft: FoundRelease, ids: set[int]) -> bool:
-    """Whether a record means this draft: by its id, or, while the id it names leads nowhere, by its tag."""
-    if record.release_id == draft.id:
-        return True
+def _claims(record: Release, ids: set[int]) -> bool:
+    """Whether a record may mean any draft of its tag: it is no release yet, and the id it names leads nowhere."""
     return record.state != "published" and record.release_id not in ids
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trackside.models.checks import annotated, at, damaged, drafts, lightweight, named, versions
+from trackside.models.checks import annotated, at, damaged, drafts, lightweight, versions
 from trackside.models.finding import Facts, Fetch, Finding, Level, TakeTag
 from trackside.registry.state import RegistryState
 
@@ -83,9 +83,10 @@ def _stages(facts: Facts) -> Iterator[Finding]:
     state = facts.state
     records = {one.tag for one in facts.records if one.state == "published"}
     for model in state.models():
+        events = {one.name: one for one in state.events_of(model)}
         for one in state.problems(model):
-            event = named(state, one.tag)
-            if one.code == "lightweight" and event is not None:
+            if one.code == "lightweight":
+                event = events[one.tag]
                 if event.name not in records:
                     yield lightweight(event, annotated(state, event))
                 continue

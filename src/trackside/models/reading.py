@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +16,17 @@ from trackside.registry.clone import read_clone, require_whole
 from trackside.registry.records import of_path, parsed
 from trackside.registry.remote import TIMEOUT, Remote
 from trackside.registry.state import RegistryState
+from trackside.registry.tags import version_tag
 from trackside.store.layout import DATA_BRANCH, run_of_path
 from trackside.system.clock import Clock
 from trackside.system.process import Processes
 
 if TYPE_CHECKING:
     from trackside.forge.github import GithubForge
+    from trackside.forge.model import FoundRelease
+
+ASKED = 50
+"""Releases that are asked for one by one, where the list does not have them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +78,19 @@ def read(patient: Patient) -> Facts:
         records=records,
         damaged=damaged,
         runs=runs,
-        releases=releases,
+        releases=(*releases, *_later(server, records, releases)),
         drafts=server.writes,
         now=patient.clock.now(),
         clone=_clone(patient, patient.repo, tip) if patient.repo else None,
     )
+
+
+def _later(server: Server, records: Iterable[Release], releases: Iterable[FoundRelease]) -> Iterator[FoundRelease]:
+    """Releases that are recorded and were not listed: what came out while the rest was read is not missing."""
+    listed = {one.id for one in releases}
+    for one in [one for one in records if one.release_id and one.release_id not in listed][:ASKED]:
+        with suppress(NotFound):
+            yield server.forge.release(one.release_id)
 
 
 def _tags(patient: Patient, server: Server) -> Path:
@@ -118,9 +132,13 @@ def _records(git_dir: Path, commit: str, processes: Processes) -> Records:
     damaged: dict[str, bytes] = {}
     for path, data in tree.read(one for one in tree.under("releases") if of_path(one)).items():
         try:
-            made.append(parsed(path, data))
+            record = parsed(path, data)
         except DataError:
+            record = None
+        if record is None or record.tag != version_tag(record.model, record.version):
             damaged[path] = data
+        else:
+            made.append(record)
     runs = frozenset(found for path in tree.under("runs") if (found := run_of_path(path)) is not None)
     return tuple(made), damaged, runs
 
