@@ -78,6 +78,13 @@ def test_a_merged_run_is_released_without_a_stage(tmp_path: Path) -> None:
 
 
 @pytest.mark.net
+def test_the_registry_is_listed_beside_gto(tmp_path: Path) -> None:
+    rows = measured(tmp_path, "registry")
+    assert bounds(rows) == []  # they hold for the largest repository
+    assert [row["unit"] for row in rows.values()] == ["s", "s", "s", "×"]
+
+
+@pytest.mark.net
 def test_the_core_lock_installs_from_nothing(tmp_path: Path) -> None:
     rows = measured(tmp_path, "install")
     assert bounds(rows)[:2] == [("s", 10.0), ("MB", 30.0)]
