@@ -84,7 +84,7 @@ def lines(source: Source, state: RegistryState, model: str, limit: int) -> list[
     order = sorted({*live, *gone}, reverse=True)
     wanted = order[: limit + 1] if limit else order  # the one below tells what changed
     releases = source.releases_of(model, wanted)
-    images = {one: image for one in releases if (image := source.image(model, one)) is not None}
+    images = source.images_of(model, releases)
     held: dict[Version, list[str]] = {}
     for stage in state.stages(model):
         version = state.holder(model, stage)
