@@ -26,7 +26,7 @@ from trackside.sandbox.server import Sandbox
 from trackside.sandbox.signing import ROOT, Authority
 from trackside.system.process import Processes
 from trackside.train.files import digest
-from trackside.trust.links import Gathered, Measured, examine, verdict
+from trackside.trust.links import NEEDED, Check, Gathered, Measured, examine, verdict
 from trackside.trust.verify import _measured
 from verify_world import GIT, Held, git, held, imaged, sha256, signed, written
 
@@ -229,6 +229,10 @@ STATEMENTS: dict[str, tuple[Callable[[Any], Any], str]] = {
         ),
         "statement data",
     ),
+    "one twice": (
+        lambda it: at(it, "predicate", "buildDefinition", "resolvedDependencies").append(dependency(it, "data")),
+        "statement data",
+    ),
     "no inputs": (put([], "predicate", "buildDefinition", "resolvedDependencies"), "statement commit"),
     "no predicate": (put(7, "predicate"), "statement run"),
     "no subject": (put([{}, 7], "subject"), "statement"),
@@ -336,6 +340,22 @@ def test_a_record_that_somebody_rewrote(one: Held, case: str) -> None:
     change, check = RECORDS[case]
     one.change_record(change)
     assert check in one.failed()
+
+
+def test_a_file_that_a_record_names_twice_must_be_right_twice(one: Held) -> None:
+    """The right row behind a wrong one does not make up for it."""
+    for name in ("model.bin", "README.md"):
+        record = one.read_data(one.record_path)
+        wrong = dict(next(row for row in record["assets"] if row["name"] == name), digest="sha256:" + OTHER)
+        one.write_data(one.record_path, record | {"assets": [wrong, *record["assets"]]})
+        assert f"file {name}" in one.failed()
+        one.write_data(one.record_path, record)
+    ok, bad = Check(name="tag", state="ok"), Check(name="tag", state="unknown")
+    rest = [Check(name=name, state="ok") for name in NEEDED - {"tag"}]
+    assert verdict([*rest, ok])
+    assert not verdict([*rest, ok, bad])
+    assert not verdict([*rest, bad, ok])
+    assert not verdict(rest)
 
 
 def test_a_record_that_is_gone(one: Held) -> None:
@@ -482,6 +502,14 @@ def test_somebody_who_may_push_everywhere_is_found_by_the_signature(one: Held, m
     assert one.failed() == {"signature"}
     (one.files / "attested.sigstore.json").unlink()
     assert one.verify(signed=True)[0] == 7
+
+
+@pytest.mark.parametrize("name", ["README.md", "run.json", "mlbom.cdx.json", "model.bin"])
+def test_a_file_that_was_changed_with_its_record_is_found_by_the_signature(one: Held, name: str) -> None:
+    (one.files / name).write_bytes((one.files / name).read_bytes() + b" ")
+    legalise(one, name)
+    assert "signature" in one.failed()
+    assert one.failed() == {"signature"} or name != "README.md"  # nothing else says what the card must be
 
 
 def test_signatures_of_others_do_not_count(one: Held, made: Made, tmp_path: Path) -> None:

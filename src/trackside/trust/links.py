@@ -90,9 +90,10 @@ class Gathered:
 
 def verdict(checks: Iterable[Check], *, signed: bool = False) -> bool:
     """Whether nothing failed and every needed link is there; `signed` asks for a signature as well."""
-    states = {one.name: one.state for one in checks}
+    all_of = list(checks)
     needed = NEEDED | ({"signature"} if signed else set())
-    return "failed" not in states.values() and all(states.get(name) == "ok" for name in needed)
+    good = {one.name for one in all_of if one.state == "ok"} - {one.name for one in all_of if one.state != "ok"}
+    return needed <= good and all(one.state != "failed" for one in all_of)
 
 
 def examine(known: Gathered) -> list[Check]:

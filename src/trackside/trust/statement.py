@@ -74,11 +74,11 @@ def _inputs(name: str, wanted: list[Dependency], rows: list[dict[str, Any]], kin
     expected: dict[tuple[str, str], dict[str, str]] = {
         (one.path, one.kind): {} if one.kind == "external" else digests(one.digest) for one in wanted
     }
-    found = {
-        (str(one.get("name")), str(_at(one, "annotations", "kind"))): one.get("digest") or {}
-        for one in rows
-        if _at(one, "annotations", "kind") in kinds
-    }
+    mine = [one for one in rows if _at(one, "annotations", "kind") in kinds]
+    found = {(str(one.get("name")), str(_at(one, "annotations", "kind"))): one.get("digest") or {} for one in mine}
+    if found == expected and len(mine) != len(expected):
+        twice = f"{len(mine)} inputs, some of them twice"
+        return Check(name=name, state="failed", expected=counted(len(expected), "input"), found=twice)
     if found == expected:
         return Check(name=name, state="ok", detail=counted(len(expected), "input"))
     key = sorted(key for key in {*found, *expected} if found.get(key) != expected.get(key))[0]

@@ -22,7 +22,7 @@ from trackside.registry.tags import version_tag
 from trackside.system.process import Processes
 from trackside.train.files import digest as digest_of_path
 from trackside.trust.links import GET_ALL, LATER, STATEMENT, Check, Gathered, Measured, examine, verdict
-from trackside.trust.signatures import Attestation, Signer, Trust, any_verified, in_files
+from trackside.trust.signatures import Attestation, Signer, Trust, any_verified, in_files, subjects
 
 if TYPE_CHECKING:
     from trackside.app import Context
@@ -255,6 +255,11 @@ def _signature(context: Context, source: Source, wish: Wish, known: Gathered, fo
         return Check(
             name="signature", state="failed", expected=f"the predicate of {STATEMENT}", found="another one is signed"
         )
+    signed = subjects(made.statement)
+    unsigned = [one.name for one in release.assets if one.digest not in signed]
+    if unsigned:
+        found = f"{', '.join(unsigned)[:200]} is not among what was signed"
+        return Check(name="signature", state="failed", expected="every file of the release", found=found)
     return Check(name="signature", state="ok", detail=f"{made.signer} {made.url}".rstrip())
 
 
