@@ -231,6 +231,10 @@ def _print(context: Context, made: Visit) -> None:
                 context.say(printable(f"{'':9}  {name}: {text}"))
     repairable = sum(one.repair is not None and not one.force and one.level == "problem" for one in made.left)
     if not made.problems:
-        context.say("nothing is wrong" + (f" with {made.repository}" if made.repository else ""))
+        alone = any(one.code == "server_unasked" for one in made.left)
+        of = "what was looked at" if alone else made.repository
+        context.say(f"nothing is wrong with {of}")
         return
-    context.say(f"{made.problems} problems, {repairable} of them for --fix; docs: {DOCS}/{LINK}")
+    context.say(
+        f"{made.problems} problem{'s' * (made.problems > 1)}, {repairable} of them for --fix; docs: {DOCS}/{LINK}"
+    )
