@@ -142,6 +142,8 @@ def test_what_show_says(world: Registry) -> None:
     one = world.ask("show", "delay", "-n", "1", clone=clone).out
     assert "2 older versions" in one
     assert "0.905 -0.007!" in one, "what is not shown still tells what changed"
+    world.data({"releases/delay/1.0.0.json": None})
+    assert "no release" in world.ask("show", "delay@v1.0.0", clone=world.clone()).out
     assert "DEPRECATED" in world.ask("show", "old", clone=clone).out
     assert "replaced by delay" in world.ask("show", "old", clone=clone).out
 

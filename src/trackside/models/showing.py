@@ -77,13 +77,14 @@ def better(metric: Metric, change: float | None) -> str:
     return "better" if (change > 0) == (metric.direction == "max") else "worse"
 
 
-def lines(source: Source, state: RegistryState, model: str, limit: int) -> list[Line]:
-    """The newest `limit` versions (0: all), highest first, with their records."""
+def lines(source: Source, state: RegistryState, model: str, limit: int, highest: Version | None = None) -> list[Line]:
+    """The newest `limit` versions (0: all) from `highest` downwards, highest first, with their records."""
     gone = state.deregistered(model)
     live = set(state.versions(model))
-    order = sorted({*live, *gone}, reverse=True)
+    order = sorted((one for one in {*live, *gone} if highest is None or one <= highest), reverse=True)
     wanted = order[: limit + 1] if limit else order  # the one below tells what changed
     releases = source.releases_of(model, wanted)
+    bare = not releases and not source.recorded(model).get(model)
     images = source.images_of(model, releases)
     held: dict[Version, list[str]] = {}
     for stage in state.stages(model):
@@ -103,7 +104,7 @@ def lines(source: Source, state: RegistryState, model: str, limit: int) -> list[
                 release=releases.get(version),
                 image=images.get(version),
                 before=before,
-                bare=not releases,
+                bare=bare,
             )
         )
     return made

@@ -95,7 +95,7 @@ def show_version(context: Context, source: Source, spec: Spec, now: datetime) ->
 
     found = find(source, spec)
     state = source.state(found.model)
-    line = next(one for one in lines(source, state, found.model, 0) if one.version == found.version)
+    (line,) = lines(source, state, found.model, 1, found.version)
     confirm(found, line.release)
     tell(found)
     events = [one for one in course(state, found.model)[::-1] if _about(state, one, found)]
