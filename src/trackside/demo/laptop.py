@@ -45,7 +45,7 @@ class Laptop:
         return self.processes.run([*words], cwd=self.folder).text
 
     def trackside(self, *words: str) -> str:
-        """A `trackside` command."""
+        """A `trackside` command. Raises ToolError where it ends with another status than 0."""
         return self.run(sys.executable, "-m", "trackside", *words)
 
     def changed(self) -> list[str]:

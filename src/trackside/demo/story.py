@@ -49,7 +49,10 @@ class Story(Tour):
         self.step("merge of the retraining: the next release", lambda: self._release(self.retraining, "1.1.0"))
         self.together(
             [("image of the next release", lambda: self._image("1.1.0"))],
-            [("promotion of the new version and /rollback", self._rollback)],
+            [
+                ("promotion of the new version and /rollback", self._rollback),
+                ("a colleague asks what is in staging: fetched, verified, traced to its data", self._asked),
+            ],
         )
 
     # Adoption
@@ -248,6 +251,28 @@ class Story(Tour):
         self.check(self._holder("staging") == "1.0.0", f"staging is held by {self._holder('staging')}")
         stages = [tag for tag in self.tags() if "#" in tag]
         return {"tag": stages[-1], "stage_tags": stages}
+
+    def _asked(self) -> dict[str, Any]:
+        """In a fresh clone: which version holds the stage, its model, whether all of it is as it was signed, and what
+        else learnt from its data."""
+        laptop, held = self.world.laptop(), f"{MODEL}#staging"
+        version = laptop.trackside("models", "which", held).strip()
+        self.check(version == "v1.0.0", f"models which says {version!r}")
+        shown = laptop.trackside("models", "show", MODEL) + "\n" + laptop.trackside("models", "history", MODEL)
+        got = json.loads(laptop.trackside("models", "get", held, "-o", "got", "--json"))
+        verified = json.loads(laptop.trackside("models", "verify", held, "--signed", "--json"))
+        wrong = [one["name"] for one in verified["checks"] if one["state"] != "ok"]
+        self.check(verified["verified"] and not wrong, f"models verify: {wrong}")
+        traced = laptop.trackside("lineage", "--data", "data/flights.csv")
+        self.check(f"{MODEL}@v1.0.0" in traced, "the version is not traced to its data")
+        return {
+            "version": version,
+            "registry": self.save("models.txt", shown),
+            "fetched": self.save("models-get.json", json.dumps(got, indent=2)),
+            "verified": self.save("models-verify.json", json.dumps(verified, indent=2)),
+            "checks": len(verified["checks"]),
+            "lineage": self.save("lineage.txt", traced),
+        }
 
     def _holder(self, stage: str) -> str:
         """The version at the newest stage tag's commit, as GTO reads it."""

@@ -16,8 +16,10 @@ import yaml
 from trackside.demo.laptop import Laptop
 from trackside.errors import ConfigError, ToolError
 from trackside.sandbox.actions.dispatcher import GPU, HOSTED, Dispatcher, export_actions
+from trackside.sandbox.attesting import authority
 from trackside.sandbox.hub import folder_files
 from trackside.sandbox.server import Sandbox
+from trackside.sandbox.signing import ROOT
 from trackside.system.process import Processes
 
 REPO = "acme/flights"
@@ -144,7 +146,15 @@ class World:
     def laptop(self) -> Laptop:
         """A fresh clone of the owner's."""
         token = self.sandbox.seed.token(AUTHOR)
-        return Laptop(self.folder / "laptop" / "flights", f"{self.sandbox.url}/{REPO}", token, self.env, AUTHOR)
+        env = {
+            **self.env,
+            "GITHUB_API_URL": self.sandbox.api_url,
+            "GITHUB_SERVER_URL": self.sandbox.url,
+            "GH_TOKEN": token,
+            "TRACKSIDE_TRUSTED_ROOT": str(authority(self.sandbox.state.root).folder / ROOT),
+            "XDG_CACHE_HOME": str(self.folder / "laptop" / "cache"),
+        }
+        return Laptop(self.folder / "laptop" / "flights", f"{self.sandbox.url}/{REPO}", token, env, AUTHOR)
 
     def policy(self) -> bytes:
         """The sample's `trackside.yaml`, with what this machine has: imported data, and containers if there are any."""
