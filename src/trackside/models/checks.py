@@ -22,6 +22,7 @@ from trackside.models.finding import (
     Retag,
     Rewrite,
 )
+from trackside.registry.binding import RUN_ID, bond
 from trackside.registry.records import parsed
 from trackside.registry.release import tag_message, title_of, waiting
 from trackside.registry.state import Event, RegistryState
@@ -183,7 +184,7 @@ def at(text: str) -> datetime:
 
 def _tag(record: Release, event: Event | None) -> Iterator[Finding]:
     words = tag_message(record)
-    said = event.trailers.get("Run-Id", "")[:64] or "none" if event else ""
+    said = event.trailers.get(RUN_ID, "")[:64] or "none" if event else ""
     if event is None:
         yield Finding(
             code="tag_missing",
@@ -208,7 +209,7 @@ def _tag(record: Release, event: Event | None) -> Iterator[Finding]:
         )
     elif not event.annotated:
         yield lightweight(event, again)
-    elif not _as_recorded(event, record):
+    elif bond(event, record).state != "bound":
         yield Finding(
             code="tag_rewritten",
             subject=record.tag,
@@ -218,12 +219,6 @@ def _tag(record: Release, event: Event | None) -> Iterator[Finding]:
             repair=forced,
             force=True,
         )
-
-
-def _as_recorded(event: Event, record: Release) -> bool:
-    named = event.trailers.get("Run-Id", ""), event.trailers.get("Statement-Sha256", "")
-    same = record.tag_object in ("", event.object)
-    return same and named == (record.run, record.statement_digest.removeprefix("sha256:"))
 
 
 def _release(facts: Facts, record: Release, named: FoundRelease | None, out: FoundRelease | None) -> Iterator[Finding]:

@@ -29,6 +29,7 @@ from trackside.forge.operations import (
     PublishRelease,
 )
 from trackside.forge.ports import Writer
+from trackside.registry.binding import RUN_ID, STATEMENT_SHA256
 from trackside.registry.decide import Decision, Wish, decide, version_of
 from trackside.registry.ledger import RACES, Known, Ledger
 from trackside.registry.package import Package
@@ -226,7 +227,7 @@ def title_of(model: str, version: str) -> str:
 
 def tag_message(release: Release) -> str:
     """The message of a version's tag: whoever makes the tag again makes the same."""
-    said = {"Run-Id": release.run, "Statement-Sha256": release.statement_digest.removeprefix("sha256:")}
+    said = {RUN_ID: release.run, STATEMENT_SHA256: release.statement_digest.removeprefix("sha256:")}
     return message(title_of(release.model, release.version), said)
 
 

@@ -9,6 +9,7 @@ Fields: https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md an
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 from trackside.documents.codec import dump
@@ -67,6 +68,13 @@ def statement(run: Run, *, server: str = "https://github.com") -> dict[str, Any]
             },
         },
     }
+
+
+def subjects(statement: Mapping[str, Any]) -> frozenset[str]:
+    """The sha256 digests that a statement is about; whatever is malformed counts as absent."""
+    rows = statement.get("subject")
+    digests = (one.get("digest") for one in rows if isinstance(one, dict)) if isinstance(rows, list) else ()
+    return frozenset(f"sha256:{one.get('sha256')}" for one in digests if isinstance(one, dict))
 
 
 def _subject(artifact: Artifact) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from trackside.documents.release import Release
 from trackside.errors import DataError, ToolError
-from trackside.train.provenance import PREDICATE, STATEMENT
+from trackside.train.provenance import PREDICATE, STATEMENT, subjects
 
 if TYPE_CHECKING:
     from sigstore.verify import Verifier
@@ -216,13 +216,6 @@ def in_files(paths: Iterable[Path]) -> list[tuple[str, str]]:
         lines = text.splitlines() if path.suffix == ".jsonl" else [text]
         made += [(line, path.name) for line in lines if line.strip()]
     return made
-
-
-def subjects(statement: Mapping[str, Any]) -> frozenset[str]:
-    """The sha256 digests that a statement is about; whatever is malformed counts as absent."""
-    rows = statement.get("subject")
-    digests = (one.get("digest") for one in rows if isinstance(one, dict)) if isinstance(rows, list) else ()
-    return frozenset(f"sha256:{one.get('sha256')}" for one in digests if isinstance(one, dict))
 
 
 def _policy(signer: Signer) -> Any:

@@ -9,9 +9,8 @@ import msgspec
 
 from trackside.documents.release import Release
 from trackside.documents.run import Dependency, Run
-from trackside.train.provenance import BUILD_TYPE, PREDICATE, STATEMENT, digests
+from trackside.train.provenance import BUILD_TYPE, PREDICATE, STATEMENT, digests, subjects
 from trackside.trust.links import NEEDED, Check, counted, lacking, same
-from trackside.trust.signatures import subjects
 
 _KINDS = {"statement data": ("data", "external"), "statement code": ("code",), "statement lock": ("lock",)}
 

@@ -21,8 +21,9 @@ from trackside.registry.package import FOLDER, model_name, unpack
 from trackside.registry.tags import version_tag
 from trackside.system.process import Processes
 from trackside.train.files import digest as digest_of_path
+from trackside.train.provenance import subjects
 from trackside.trust.links import GET_ALL, LATER, STATEMENT, Check, Gathered, Measured, examine, verdict
-from trackside.trust.signatures import Attestation, Signer, Trust, any_verified, in_files, subjects
+from trackside.trust.signatures import Attestation, Signer, Trust, any_verified, in_files
 
 if TYPE_CHECKING:
     from trackside.app import Context
