@@ -10,6 +10,7 @@ import pytest
 from reproduce_samples import SERVER, Bench, changed, origin_of, run_path
 from train_samples import OUTSIDE
 
+import trackside
 from conftest import bot_forge
 from trackside.app import Context
 from trackside.documents.codec import dump, load
@@ -56,10 +57,15 @@ def test_a_version_of_a_repository_that_is_only_named(sandbox: Sandbox, repo: st
     assert bench.left() == []
 
 
-def test_a_statement_that_another_version_of_trackside_wrote(sandbox: Sandbox, repo: str, tmp_path: Path) -> None:
-    """It cannot be made anew byte for byte: the released one is fetched and judged, and counts only if it fits."""
+@pytest.mark.parametrize("wrote", ["0.0.1", trackside.__version__])
+def test_a_statement_that_another_build_of_trackside_wrote(
+    sandbox: Sandbox, repo: str, tmp_path: Path, wrote: str
+) -> None:
+    """It cannot be made anew byte for byte: the released one is fetched and judged, and counts only if it fits. Two
+    builds may call themselves by one version.
+    """
     bench, run = Bench.make(origin_of(tmp_path), tmp_path / "a")
-    run = changed(run, trackside="0.0.1")
+    run = changed(run, trackside=wrote)
     said = statement_of(run, SERVER) + b"\n"
     tag = "delay@v1.0.0"
     files = {"provenance.intoto.json": said, "run.json": dump(run)}
