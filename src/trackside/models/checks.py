@@ -22,8 +22,8 @@ from trackside.models.finding import (
     Retag,
     Rewrite,
 )
-from trackside.registry.binding import RUN_ID, bond
-from trackside.registry.records import parsed
+from trackside.registry.binding import RUN_ID, Bond, bond
+from trackside.registry.records import parsed, record_path
 from trackside.registry.release import tag_message, title_of, waiting
 from trackside.registry.state import Event, RegistryState
 from trackside.registry.tags import message, read, version_tag
@@ -113,7 +113,7 @@ def versions(facts: Facts) -> Iterator[Finding]:
         elif record.state != "published":
             yield from _begun(facts, record)
         else:
-            yield from _tag(record, tags.get(name))
+            yield from _tag(record, tags.get(name), _doubt(facts, record))
             if facts.releases is not None:
                 yield from _release(facts, record, by_id.get(record.release_id), out.get(name))
 
@@ -182,17 +182,35 @@ def at(text: str) -> datetime:
     return made if made.tzinfo is not None else made.replace(tzinfo=UTC)
 
 
-def _tag(record: Release, event: Event | None) -> Iterator[Finding]:
+def _doubt(facts: Facts, record: Release) -> str:
+    """Why `--fix` does not act on a record alone: whoever may push to the data branch can write one."""
+    return facts.doubts.get(record.tag, "its release was not looked at")
+
+
+def _unproven(cause: str, doubt: str) -> str:
+    return f"{cause}, or the record was made up; --force is asked, since {doubt}" if doubt else cause
+
+
+def _fix(record: Release, doubt: str) -> str:
+    """What to do about a version that is to come back."""
+    if not doubt:
+        return "trackside models doctor --fix"
+    path = record_path(record.model, record.version)
+    return f"look who wrote it: git log origin/trackside-data -- {path}; then trackside models doctor --fix --force"
+
+
+def _tag(record: Release, event: Event | None, doubt: str) -> Iterator[Finding]:
     words = tag_message(record)
-    said = event.trailers.get(RUN_ID, "")[:64] or "none" if event else ""
+    said = event.trailers.get(RUN_ID, "") if event else ""
     if event is None:
         yield Finding(
             code="tag_missing",
             subject=record.tag,
             what=f"{record.tag} is recorded at {record.commit[:12]}, and its tag is gone",
-            why="somebody deleted it at the server",
-            remedy=f"trackside models doctor --fix; to take the version out of use: /deprecate {record.tag}",
+            why=_unproven("somebody deleted it at the server", doubt),
+            remedy=f"{_fix(record, doubt)}; to take the version out of use: /deprecate {record.tag}",
             repair=Retag(name=record.tag, commit=record.commit, message=words, record=record),
+            force=bool(doubt),
         )
         return
     again = Retag(name=event.name, commit=record.commit, message=words, before=event.object, record=record)
@@ -208,15 +226,30 @@ def _tag(record: Release, event: Event | None) -> Iterator[Finding]:
             force=True,
         )
     elif not event.annotated:
-        yield lightweight(event, again)
-    elif bond(event, record).state != "bound":
+        yield lightweight(event, again, doubt)
+    else:
+        yield from _words(bond(event, record), record, said, forced)
+
+
+def _words(seen: Bond, record: Release, said: str, repair: Retag) -> Iterator[Finding]:
+    """What an annotated tag at the released commit says, as its record has it or not."""
+    if seen.state == "unbound" and said == record.run and not record.statement_digest:
+        yield Finding(
+            code="tag_unbound",
+            subject=record.tag,
+            what=f"neither {record.tag} nor its record names a statement",
+            why="nothing but the data branch says what it is, so `models get` asks for --unbound",
+            remedy="use a newer version, whose tag names its statement",
+            level="note",
+        )
+    elif seen.state != "bound":
         yield Finding(
             code="tag_rewritten",
             subject=record.tag,
-            what=f"{record.tag} names the run {said}, its record {record.run}",
-            why="the tag was made anew with other words, or the record was changed",
+            what=f"the tag {record.tag} is not as recorded: {seen.why}",
+            why="the tag was made anew, or the record was changed",
             remedy="trackside models verify; then trackside models doctor --fix --force writes the tag as recorded",
-            repair=forced,
+            repair=repair,
             force=True,
         )
 
@@ -225,7 +258,7 @@ def _release(facts: Facts, record: Release, named: FoundRelease | None, out: Fou
     """`named` is the release that the record names by its id, `out` the published one of its tag."""
     mine = named if named is not None and named.tag == record.tag else None
     found = mine or out
-    again = _again(facts, Rerun(record=record, reopen=True))
+    again, doubt = _again(facts, Rerun(record=record, reopen=True)), _doubt(facts, record)
     if found is None:
         if not facts.drafts:
             return  # it may be a draft that this token does not see; `_drafts` says so
@@ -255,9 +288,10 @@ def _release(facts: Facts, record: Release, named: FoundRelease | None, out: Fou
             code="release_unpublished",
             subject=record.tag,
             what=f"the release of {record.tag} is a draft again",
-            why="GitHub makes a draft of a release whose tag is deleted",
-            remedy=f"trackside models doctor --fix, or /deprecate {record.tag} where that was meant",
+            why=_unproven("GitHub makes a draft of a release whose tag is deleted", doubt),
+            remedy=f"{_fix(record, doubt)}, or /deprecate {record.tag} where that was meant",
             repair=Republish(release=mine),
+            force=bool(doubt),
         )
     known = {one.name for one in record.assets}
     for asset in found.assets:
@@ -349,12 +383,15 @@ def annotated(state: RegistryState, event: Event) -> Retag:
     return Retag(name=event.name, commit=event.commit, message=message(title, said), before=event.object)
 
 
-def lightweight(event: Event, repair: Retag) -> Finding:
+def lightweight(event: Event, repair: Retag, doubt: str = "") -> Finding:
+    """`doubt`: why the words of the record are not to be put into a tag."""
+    cause = "it says neither who made it nor why, and GTO does not see it"
     return Finding(
         code="lightweight",
         subject=event.name,
         what=f"{event.name} is a lightweight tag",
-        why="it says neither who made it nor why, and GTO does not see it",
-        remedy="trackside models doctor --fix makes it an annotated one at the same commit",
+        why=f"{cause}; --force is asked, since {doubt}" if doubt else cause,
+        remedy=f"trackside models doctor --fix{' --force' * bool(doubt)} makes it an annotated one at the same commit",
         repair=repair,
+        force=bool(doubt),
     )

@@ -22,6 +22,7 @@ CODES: dict[str, str] = {
     "clone_shallow": "the clone holds only a part of the history",
     "clone_tagless": "the clone lacks tags of the registry that the server has",
     "counter_missing": "a tag without a number among numbered ones: it counts as the oldest",
+    "counter_too_large": "a tag with a number of more than 18 digits: it does not count",
     "counter_twice": "two tags of a stage have one number and disagree",
     "draft_left": "a draft that no record names",
     "lightweight": "a tag without tagger, reason or trailers",
@@ -40,6 +41,7 @@ CODES: dict[str, str] = {
     "tag_moved": "the tag of a version is not at the commit that was released",
     "tag_only_here": "a tag of the registry that the server does not have",
     "tag_rewritten": "the tag of a version names another run or statement than its record",
+    "tag_unbound": "neither the tag of a version nor its record names a statement",
     "tag_unknown": "a version tag that no record and no release explains",
     "version_moved": "one version was registered twice, at two commits",
 }
@@ -174,7 +176,8 @@ class Facts:
 
     `releases` is None where GitHub was not asked, and was read before the records: whatever draft is in it, its claim,
     which is written first, is among them. `drafts`: the token sees drafts. `damaged`: paths of records that cannot be
-    read, with their bytes. `runs`: model and id of every recorded run.
+    read, with their bytes. `runs`: model and id of every recorded run. `doubts`: by tag, why nothing but the data
+    branch speaks for a record; empty text where its release proves it.
     """
 
     state: RegistryState
@@ -184,4 +187,5 @@ class Facts:
     releases: tuple[FoundRelease, ...] | None = None
     drafts: bool = False
     runs: frozenset[tuple[str, str]] = frozenset()
+    doubts: Mapping[str, str] = field(default_factory=dict)
     clone: Clone | None = None
