@@ -8,43 +8,55 @@ from __future__ import annotations
 
 import ast
 import bz2
-import gzip
 import lzma
 import math
-import tarfile
 import tempfile
-import zipfile
+import warnings
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any
 
 from trackside.errors import Refused
 from trackside.trust.opcodes import Ended, Unclear, Walk, item_bytes
+from trackside.trust.packed import (
+    BLOCK,
+    Member,
+    Odd,
+    inflated,
+    is_tar,
+    lzma_begins,
+    lzma_streams,
+    tar_members,
+    zip_members,
+)
 from trackside.trust.trusted import Global, Scan, allowed
 
 LARGEST = 16 * 1024**3
 """Bytes unpacked from one file at most."""
 DEEPEST = 4
 """Archives within archives."""
-ENTRIES = 100_000
 LONGEST_HEADER = 1 << 16
 SAFE_FORMATS = "safetensors, skops, ONNX, or the library's own format (XGBoost JSON, LightGBM text, CatBoost cbm)"
-_HEAD = 512
 _ARRAY = b"\x93NUMPY"
+_TORCH = b"\x80\x02\x8a\x0a" + 0x1950A86A20F9469CFC6C.to_bytes(10, "little") + b"."
+"""The first pickle of PyTorch's files before 1.6: behind the last one are raw numbers."""
 _OPAQUE = {
     b"\x04\x22\x4d\x18": "LZ4",
+    b"\x02\x21\x4c\x18": "LZ4",
+    **{bytes([one]) + b"\x2a\x4d\x18": "Zstandard or LZ4" for one in range(0x50, 0x60)},
     b"\x28\xb5\x2f\xfd": "Zstandard",
     b"7z\xbc\xaf\x27\x1c": "7-Zip",
     b"Rar!": "RAR",
+    b"\x1f\x9d": "compress",
+    b"LZIP": "lzip",
+    b"\x89LZO": "lzop",
+    b"\xff\x06\x00\x00sNaPpY": "Snappy",
     b"ZF": "joblib before 0.10",
 }
 """Compressions by their first bytes that loaders know and Python's library does not."""
-
-
-class _Readable(Protocol):
-    def read(self, size: int = -1, /) -> bytes: ...
 
 
 @dataclass
@@ -62,7 +74,8 @@ def scan(path: Path, also: Iterable[str] = ()) -> Scan:
         also: names beyond the list, `module.name`, that the project trusts.
     """
     found = _Found(LARGEST)
-    with path.open("rb") as file:
+    with warnings.catch_warnings(), path.open("rb") as file:
+        warnings.simplefilter("ignore", DeprecationWarning)  # of escapes in texts, which are not this program's
         _scan(file, path.name, found, 0)
     trusted = frozenset(also)
     known = {one for one in found.names if allowed(one, trusted)}
@@ -96,150 +109,137 @@ def require(path: Path, also: Iterable[str] = ()) -> Scan:
 
 
 def _scan(file: IO[bytes], label: str, found: _Found, depth: int) -> None:
-    """One file, whatever it is; it can be read again from its start."""
+    """One file as everything it may be taken for: one that is two formats is opened as either by somebody."""
     if depth > DEEPEST:
         found.problems.append(f"{label} is an archive within {DEEPEST} others")
         return
-    head = file.read(_HEAD)
     file.seek(0)
+    head = file.read(BLOCK)
     packed = next((name for magic, name in _OPAQUE.items() if head.startswith(magic)), "")
     if packed:
         found.problems.append(f"{label} is compressed by {packed}, which cannot be looked into")
-        return
     opened = _opener(head)
     if opened is not None:
-        with tempfile.TemporaryFile() as room:
-            if _unpack(lambda: opened(file), room, label, found):
-                room.seek(0)
-                _scan(room, label, found, depth + 1)
-        return
-    if _maybe_zlib(head):
-        with tempfile.TemporaryFile() as room:
-            if _unpack(lambda: _Inflated(file), room, label, tried := _Found(found.room)):
-                room.seek(0)
-                _scan(room, label, found, depth + 1)
-            elif tried.room < 0:
-                found.problems += tried.problems
-        file.seek(0)
-    zipped = _is_zip(file)
-    if zipped:
-        _zip(file, label, found, depth)
-    if head[257:262] == b"ustar" or _old_tar(head):
-        _tar(file, label, found, depth)
-    elif not (zipped and head.startswith(b"PK")):  # a pickle with an archive behind it is both
+        _compressed(file, opened, label, found, depth)
+    if len(head) > 2 and head[0] in range(0x08, 0x80, 0x10) and int.from_bytes(head[:2], "big") % 31 == 0:
+        _perhaps(file, partial(inflated, file, zlib.decompressobj), label, found, depth)
+    if lzma_begins(head):
+        _perhaps(file, partial(lzma_streams, file), label, found, depth)
+    try:
+        for member in zip_members(file) or ():  # also those that are called folders: loaders go by the name alone
+            _member(member, label, found, depth)
+        if is_tar(head):
+            for member in tar_members(file):
+                _member(member, label, found, depth)
+    except Odd as error:
+        found.problems.append(f"{label} cannot be unpacked: {error}")
+    if not head.startswith(b"PK\x03\x04"):  # no loader that knows a `P`, a persistent id, takes these for a pickle
         file.seek(0)
         _stream(file, label, found)
 
 
-def _opener(head: bytes) -> Callable[[IO[bytes]], _Readable] | None:
-    """How a compressed file is read; None for any other."""
+def _opener(head: bytes) -> Callable[[], Any] | None:
+    """What unpacks a compressed file, by its first bytes; None for any other."""
     if head.startswith(b"\x1f\x8b"):
-        return lambda file: gzip.GzipFile(fileobj=file)
+        return partial(zlib.decompressobj, 31)
     if head.startswith(b"BZh"):
-        return bz2.BZ2File
-    if head.startswith((b"\xfd7zXZ\x00", b"\x5d\x00\x00")):
-        return lzma.LZMAFile
-    if len(head) > 2 and head[0] == 0x78 and int.from_bytes(head[:2], "big") % 31 == 0:
-        return _Inflated
+        return bz2.BZ2Decompressor
+    if head.startswith(b"\xfd7zXZ\x00"):
+        return partial(lzma.LZMADecompressor, lzma.FORMAT_XZ)
     return None
 
 
-def _maybe_zlib(head: bytes) -> bool:
-    """A zlib stream of a smaller window than usual, or two bytes that happen to look so."""
-    return len(head) > 2 and head[0] in range(0x08, 0x78, 0x10) and int.from_bytes(head[:2], "big") % 31 == 0
+def _compressed(file: IO[bytes], make: Callable[[], Any], label: str, found: _Found, depth: int) -> None:
+    with tempfile.TemporaryFile() as room:
+        file.seek(0)
+        if _unpack(inflated(file, make), room, label, found):
+            _scan(room, label, found, depth + 1)
 
 
-class _Inflated:
-    """A zlib stream, as joblib writes with `compress=`."""
+def _perhaps(file: IO[bytes], read: Callable[..., Iterator[bytes]], label: str, found: _Found, depth: int) -> None:
+    """What a format without a magic makes of a file, which may be a text or numbers. Before a fault counts all that a
+    loader would get.
+    """
+    with tempfile.TemporaryFile() as room:
+        tried, pieces = _Found(found.room), _Counted()
+        file.seek(0)
+        whole = _unpack(pieces.of(read()), room, label, tried)
+        if not whole and tried.room >= 0:
+            room.seek(0)
+            file.seek(0)
+            tried.room = found.room
+            _unpack(read(known=pieces.count), room, label, tried)
+        inner = _Found(tried.room)
+        if tried.room >= 0 and room.seek(0, 2):
+            _scan(room, label, inner, depth + 1)
+        found.room = inner.room
+        if pieces.ended or inner.pickles or inner.problems or found.room < 0:
+            found.names |= inner.names
+            found.pickles += inner.pickles
+            found.problems += [*tried.problems, *inner.problems]
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file, self._machine = file, zlib.decompressobj()
 
-    def read(self, size: int = -1) -> bytes:
-        made = b""
-        while not made and not self._machine.eof:
-            piece = self._machine.unconsumed_tail or self._file.read(1 << 16)
-            if not piece:
-                raise EOFError("the stream ends early")
-            made = self._machine.decompress(piece, size if size > 0 else 1 << 20)
-        return made
+@dataclass
+class _Counted:
+    """How many pieces could be made before a fault, and whether a stream ended as it should with bytes behind it."""
+
+    count: int = 0
+    ended: bool = False
+
+    def of(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        try:
+            for piece in pieces:
+                self.count += 1
+                yield piece
+        except Odd:
+            self.ended = True
+            raise
 
 
-def _unpack(opened: Callable[[], _Readable | None], room: IO[bytes], label: str, found: _Found) -> bool:
+def _unpack(pieces: Iterable[bytes], room: IO[bytes], label: str, found: _Found) -> bool:
     """Unpack within the room that is left; False (and a problem) where that fails."""
     try:
-        file = opened()
-        if file is not None:
-            while piece := file.read(1 << 20):
-                found.room -= len(piece)
-                if found.room < 0:
-                    found.problems.append(f"{label} unpacks to more than {LARGEST:,} bytes")
-                    return False
-                room.write(piece)
-    except Exception as error:  # archive libraries raise many kinds, and each of them means: not readable
+        for piece in pieces:
+            found.room -= len(piece)
+            if found.room < 0:
+                found.problems.append(f"{label} unpacks to more than {LARGEST:,} bytes")
+                return False
+            room.write(piece)
+    except Odd as error:
+        found.problems.append(f"{label} cannot be unpacked: {error}")
+        return False
+    except Exception as error:  # the machines raise many kinds, and each of them means: not readable
         found.problems.append(f"{label} cannot be unpacked: {type(error).__name__}")
         return False
     return True
 
 
-def _old_tar(head: bytes) -> bool:
-    """Whether a tar without a magic begins here: by its checksum."""
-    try:
-        return len(head) == _HEAD and tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape").size >= 0
-    except tarfile.HeaderError:
-        return False
-
-
-def _is_zip(file: IO[bytes]) -> bool:
-    file.seek(0)
-    return zipfile.is_zipfile(file)
-
-
-def _zip(file: IO[bytes], label: str, found: _Found, depth: int) -> None:
-    file.seek(0)
-    try:
-        archive = zipfile.ZipFile(file)
-        entries = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
-        found.problems.append(f"{label} cannot be unpacked: {type(error).__name__}")
-        return
-    if len(entries) > ENTRIES:
-        found.problems.append(f"{label} holds more than {ENTRIES:,} files")
-        return
-    for entry in entries:  # also those that are called folders: loaders go by the name alone
-        _member(lambda entry=entry: archive.open(entry), f"{label}:{entry.filename}", found, depth)  # type: ignore[misc]
-
-
-def _tar(file: IO[bytes], label: str, found: _Found, depth: int) -> None:
-    file.seek(0)
-    try:
-        with tarfile.open(fileobj=file, mode="r:") as archive:
-            for entry in archive:
-                if entry.isreg():
-                    _member(lambda entry=entry: archive.extractfile(entry), f"{label}:{entry.name}", found, depth)  # type: ignore[misc]
-    except (tarfile.TarError, OSError, ValueError, EOFError) as error:
-        found.problems.append(f"{label} cannot be unpacked: {type(error).__name__}")
-
-
-def _member(opened: Callable[[], _Readable | None], label: str, found: _Found, depth: int) -> None:
+def _member(member: Member, label: str, found: _Found, depth: int) -> None:
+    name = f"{label}:{member.name}"
     with tempfile.TemporaryFile() as room:
-        if _unpack(opened, room, label, found):
-            room.seek(0)
-            _scan(room, label, found, depth + 1)
+        if _unpack(member.pieces(), room, name, found):
+            _scan(room, name, found, depth + 1)
 
 
 def _stream(file: IO[bytes], label: str, found: _Found) -> None:
     """Pickles and arrays one after the other, as PyTorch and numpy write them, up to what is neither."""
+    start, marked, raw = 0, False, False
     while True:
-        start = file.tell()
         head = file.read(len(_ARRAY))
         if head == _ARRAY:
-            more = _array(file, label, found)
+            marked, more = True, _array(file, label, found)
         else:
             file.seek(start)
+            raw = raw or (start == 0 and file.read(len(_TORCH)) == _TORCH)
+            file.seek(start)
+            problems = len(found.problems)
             more = bool(head) and _pickle(file, head, label, found)
+            if head and not more and marked and not raw and problems == len(found.problems):
+                found.problems.append(f"{label} has bytes behind it that belong to nothing")
+            marked = marked or _is_marked(head)
         if not more:
             return
+        start = file.tell()
 
 
 def _array(file: IO[bytes], label: str, found: _Found) -> bool:
@@ -270,9 +270,14 @@ def _array_bytes(header: bytes) -> int | None:
     return sum(one or 0 for one in sizes) * math.prod(shape)
 
 
+def _is_marked(head: bytes) -> bool:
+    """Whether a pickle says here that it is one."""
+    return head[:1] == b"\x80" and len(head) > 1 and head[1] <= 5
+
+
 def _pickle(file: IO[bytes], head: bytes, label: str, found: _Found) -> bool:
     """Walk one pickle that begins with `head`; False where nothing can follow it."""
-    marked = head[0] == 0x80 and len(head) > 1 and head[1] <= 5
+    marked = _is_marked(head)
     walk = Walk(file, strict=not marked)
     try:
         walk.run()

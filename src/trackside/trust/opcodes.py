@@ -25,8 +25,13 @@ _TEXTS = frozenset({
 })  # fmt: skip
 _CALLS = frozenset({"REDUCE", "NEWOBJ", "NEWOBJ_EX", "OBJ", "INST", "BUILD"})
 _NUMBERS = frozenset({"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"})
-_LENIENT = re.compile(rb"[ILFpg][ \t\v\f\r]*[+-]?(?:\.?\d|nan|inf|\0|\n)|S['\"]", re.IGNORECASE)
+_LENIENT = re.compile(
+    rb"(?P<number>[ILF])?(?:(?(number)|[pg])[ \t\v\f\r]*[+-]?"
+    rb"(?:(?:\.?\d|(?i:nan|inf))[0-9a-foxA-FOX_.+-]*[ \t\v\f\r]*L?)?(?:\0|\n|\Z)"
+    rb"|S(?P<quote>['\"])[^\n]*(?P=quote)\s*\n)"
+)
 """What pickletools cannot decode and pickle's C code can: hexadecimal numbers, a NUL for the end, other encodings."""
+_LINE = 1 << 16
 _EFFECTS = {one.name: (len(one.stack_before), len(one.stack_after)) for one in pickletools.opcodes}
 
 
@@ -66,7 +71,7 @@ class Walk:
 
         Raises:
             Ended: the stream does not decode, or (strict) takes what is not there.
-            Unclear: joblib's raw bytes cannot be told apart from opcodes.
+            Unclear: joblib's raw bytes cannot be told apart from opcodes, or loaders read an opcode differently.
         """
         opcodes = pickletools.genops(self.file)
         while True:
@@ -77,9 +82,10 @@ class Walk:
                 return
             except (ValueError, UnicodeError, OverflowError, MemoryError) as error:
                 self.file.seek(at)
-                if _LENIENT.match(self.file.read(64)):
-                    raise Unclear("a number or text that not every loader reads alike") from error
-                raise Ended(str(error)) from error
+                if not self._leniently(at):
+                    raise Ended(str(error)) from error
+                opcodes = pickletools.genops(self.file)
+                continue
             self._step(opcode.name, argument)
             self.called = self.called or opcode.name in _CALLS
 
@@ -107,6 +113,20 @@ class Walk:
             self.stack.append(self.memo.get(int(argument)))
         elif not self._containers(name):
             self._objects(name)
+
+    def _leniently(self, at: int) -> bool:
+        """Take an opcode that pickletools cannot read and some loader can; False where none can."""
+        data = self.file.read(_LINE)
+        self.file.seek(at)
+        if beyond := _beyond_ascii(data):
+            self._import(Global(*beyond))
+        elif not (found := _LENIENT.match(data)):
+            return False
+        elif self.strict and found["number"]:
+            self.stack.append(None)
+        else:
+            raise Unclear("a number or text that not every loader reads alike")
+        return all(self.file.readline().endswith(b"\n") for _ in range(2 if beyond else 1))
 
     def _import(self, found: Global) -> None:
         self.names.add(found)
@@ -236,6 +256,17 @@ class Walk:
             if not (read := self.file.read(min(size, 1 << 24))):
                 raise Ended("an array ends early")
             size -= len(read)
+
+
+def _beyond_ascii(data: bytes) -> tuple[str, str] | None:
+    """Module and name of the opcode GLOBAL in UTF-8, of which pickletools knows ASCII alone."""
+    lines = data[1:].split(b"\n", 2)
+    if data[:1] != b"c" or len(lines) < 3:
+        return None
+    try:
+        return lines[0].decode(), lines[1].decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _random(made: Made) -> bool:
