@@ -25,11 +25,12 @@ def add_doctor(actions: object, add: Callable[..., argparse.ArgumentParser]) -> 
 
 def _doctor(context: Context, arguments: argparse.Namespace) -> int:
     from trackside.models.treat import Wish, doctor
+    from trackside.models.which import parse_spec
 
     wish = Wish(
         repo=arguments.repo,
         repository=arguments.repository,
-        model=arguments.model,
+        model=parse_spec(arguments.model, model_alone=True).model if arguments.model else "",
         fix=arguments.fix or arguments.dry_run,
         force=arguments.force,
         dry_run=arguments.dry_run,

@@ -13,11 +13,13 @@ from trackside.config.model import CONFIG_FILE
 from trackside.errors import DOCS, ConfigError, Refused
 from trackside.forge.access import access, origin_of
 from trackside.models.doctor import findings
-from trackside.models.finding import Finding
+from trackside.models.finding import Facts, Finding
 from trackside.models.layout import emit, printable
 from trackside.models.reading import Patient, Server, read
 from trackside.models.repair import LINK, Done, apply, says, wanted
+from trackside.models.which import unknown_model
 from trackside.registry.remote import Remote
+from trackside.registry.tags import read as read_tag
 from trackside.store.layout import DATA_BRANCH
 from trackside.system.clock import Clock, SystemClock
 
@@ -66,6 +68,7 @@ def doctor(context: Context, wish: Wish, *, clock: Clock | None = None) -> int:
 
     Raises:
         ConfigError: neither a clone nor a repository that may be asked; `--force` without `--fix`.
+        NotFound: there is nothing of the model that is asked for (`version_unknown`).
         ForgeError, ToolError: GitHub or git failed while the registry was read.
     """
     if wish.force and not wish.fix:
@@ -85,10 +88,17 @@ def doctor(context: Context, wish: Wish, *, clock: Clock | None = None) -> int:
 
 
 def visit(patient: Patient, wish: Wish, *, repository: str = "", notes: Sequence[Finding] = ()) -> Visit:
-    """The same without printing. A repair that failed or only started something is not tried again."""
+    """The same without printing. A repair that failed or only started something is not tried again.
+
+    Raises:
+        NotFound: there is nothing of the model that is asked for (`version_unknown`).
+    """
     done: list[Done] = []
     tried: set[str] = set()
-    found = _look(patient, wish, notes)
+    facts = read(patient)
+    found = _of(facts, wish, notes)
+    if wish.model and wish.model not in _models(facts) and (patient.server or not _clone_lacks(found)):
+        raise unknown_model(facts.state, wish.model)
     for _ in range(ROUNDS if wish.fix else 0):
         due = {key: (one, repair) for key, one, repair in wanted(found, force=wish.force) if key not in tried}
         tried |= set(due)
@@ -97,13 +107,25 @@ def visit(patient: Patient, wish: Wish, *, repository: str = "", notes: Sequence
         if wish.dry_run or not due:
             break
         done += [apply(patient, one, repair) for one, repair in due.values()]
-        found = _look(patient, wish, notes)
+        found = _of(read(patient), wish, notes)
     started = {one.finding.subject for one in done if one.outcome == "started"}
     return Visit(repository=repository, left=tuple(_waiting(one, started) for one in found), done=tuple(done))
 
 
-def _look(patient: Patient, wish: Wish, notes: Sequence[Finding]) -> tuple[Finding, ...]:
-    return (*notes, *(one for one in findings(read(patient)) if _about(one, wish.model)))
+def _of(facts: Facts, wish: Wish, notes: Sequence[Finding]) -> tuple[Finding, ...]:
+    return (*notes, *(one for one in findings(facts) if _about(one, wish.model)))
+
+
+def _models(facts: Facts) -> set[str]:
+    """Models of which anything is there: a tag, a record, or a release."""
+    tags = (read_tag(one.tag) for one in facts.releases or ())
+    made = {*facts.state.models(), *(one.model for one in facts.records), *(one.model for one in tags if one)}
+    return made | {path.split("/")[1] for path in facts.damaged}
+
+
+def _clone_lacks(found: Sequence[Finding]) -> bool:
+    """Whether a model may be missing here only because the clone does not hold all."""
+    return any(one.subject == "clone" and one.level == "problem" for one in found)
 
 
 def _waiting(finding: Finding, started: Collection[str]) -> Finding:
