@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from trackside.documents.release import Asset, Release
 from trackside.forge.model import FoundAsset, FoundRelease, TagObject, TagRef
 from trackside.models.doctor import findings
-from trackside.models.finding import CODES, Clone, DropDraft, DropRemnant, Facts, Rerun, Retag
+from trackside.models.finding import CODES, Clone, DropDraft, DropRemnant, Facts, Republish, Rerun, Retag
 from trackside.registry.release import tag_message, waiting
 from trackside.registry.state import fold
 
@@ -101,6 +101,7 @@ def test_no_facts_confuse_it_and_no_repair_does_harm(
     rng: random.Random,
 ) -> None:
     refs, objects = tagged
+    proven = {f"m@v{one}": "" if writes else "no statement" for one in VERSIONS[: 1 + cloned]}
     clone = Clone(tags={one.name: one.object for one in refs[::2]}, shallow=writes) if cloned else None
     runs = frozenset({("m", "r1")} if cloned else ())
 
@@ -111,6 +112,7 @@ def test_no_facts_confuse_it_and_no_repair_does_harm(
             releases=tuple(found),
             drafts=writes,
             runs=runs,
+            doubts=proven,
             now=NOW,
             clone=clone,
         )
@@ -138,7 +140,11 @@ def test_no_facts_confuse_it_and_no_repair_does_harm(
         if isinstance(repair, Retag):
             there = held.get(repair.name)
             assert repair.before == (there.object if there else "")
-            assert one.force == bool(there and (there.annotated or objects_commit(there, objects) != repair.commit))
+            moved = bool(there and (there.annotated or objects_commit(there, objects) != repair.commit))
+            doubted = repair.record is not None and proven.get(repair.name, "unknown") != ""
+            assert one.force == (moved or doubted)
+        if isinstance(repair, Republish):
+            assert one.force == (proven.get(repair.release.tag, "unknown") != "")
         if isinstance(repair, Retag | Rerun):
             retired = {f"m@v{version}" for version in state.deregistered("m")}
             assert (isinstance(repair, Retag) and repair.record is None) or one.subject not in retired

@@ -223,3 +223,91 @@ def test_words_for_people(world: World) -> None:
     assert (alone.code, alone.out.splitlines()[-1]) == (0, "nothing is wrong with what was looked at")
     nowhere = world.say("doctor", token="", folder=world.clone.parent)
     assert (nowhere.code, nowhere.reason) == (2, "config_invalid")
+
+
+def made_up(world: World, version: str, *, commit: str, files: dict[str, bytes], **other: Any) -> None:
+    """What takes no more than the right to push to the data branch and to draft: a version that nobody registered."""
+    number = draft(world, f"delay@v{version}", "")
+    for name, data in files.items():
+        world.sandbox.hub.add_asset(world.at.repo, number, name, data, user("mallory"))
+    old = world.record("1.0.1")
+    kept = [one for one in old.assets if one.name in files]
+    fields = {"tag": f"delay@v{version}", "version": version, "commit": commit, "release_id": number, "assets": kept}
+    world.write(msgspec.structs.replace(old, tag_object="", **{**fields, **other}))
+
+
+def test_a_record_alone_makes_neither_tag_nor_release(world: World) -> None:
+    """Without `--force` a record counts as far as its release proves it, on the default branch; why is told."""
+    side = world.sandbox.hub.commit_folder(world.at.repo, "side", {"evil.py": b"evil"}, "Aside", user("mallory"))
+    old = world.record("1.0.1")
+    files = {one.name: world.at.asset(one.name, old.release_id) for one in old.assets}
+    names = ("model.bin", "run.json", "provenance.intoto.json")
+    whole = {name: files[name] for name in names}
+    other = {name: world.at.asset(name, world.record("1.0.0").release_id) for name in names}
+    main, out = world.commits[1], "is the one that delay@v1.0.1 was made of"
+    tried = {
+        "7.0.0": (side, {}, {}, "carries no provenance.intoto.json and no run.json"),
+        "7.0.1": (main, {"model.bin": files["model.bin"]}, {}, "carries no provenance.intoto.json and no run.json"),
+        "7.0.2": (main, whole, {}, out),
+        "7.0.3": (main, other, {"run": "another"}, "does not prove it (record statement, run, statement, "),
+        "7.0.4": (main, whole, {"run": "another"}, "does not prove it (run, statement run)"),
+        "7.0.5": (
+            main,
+            whole,
+            {"run": "another", "model_digest": "sha256:" + "0" * 64},
+            "is not the one that it names",
+        ),
+    }
+    for version, (commit, given, fields, _) in tried.items():
+        made_up(world, version, commit=commit, files=given, **fields)
+    world.fresh()
+    before = world.everything()
+    said = world.doctor("--fix")
+    print(f"{len(tried)} records that were made up")
+    assert (said.code, said.document["repairs"], world.everything()) == (1, [], before)
+    found = {one["subject"]: one for one in said.document["findings"] if one["code"] == "tag_missing"}
+    assert sorted(found) == [f"delay@v{version}" for version in tried]
+    for version, (*_, why) in tried.items():
+        row = found[f"delay@v{version}"]
+        assert row["force"]
+        assert "--force is asked, since" in row["why"]
+        assert why in row["why"]
+        assert f"releases/delay/{version}.json" in row["remedy"]
+    assert all(one["force"] for one in said.document["findings"] if one["code"] == "release_unpublished")
+
+
+def test_a_proven_record_off_the_default_branch_takes_force(world: World) -> None:
+    deleted_tag(world, draft=True)
+    side = world.sandbox.hub.commit_folder(world.at.repo, "side", {"evil.py": b"evil"}, "Aside", user("mallory"))
+    world.write(msgspec.structs.replace(world.record("1.0.1"), commit=side))
+    world.fresh()
+    before = world.everything()
+    said = world.doctor("--fix")
+    assert (said.document["repairs"], world.everything()) == ([], before)
+    (row,) = [one for one in said.document["findings"] if one["code"] == "tag_missing"]
+    assert f"commit {side[:12]} is not on main" in row["why"]
+    assert world.doctor("--fix", "--force").document["repairs"][0]["outcome"] == "done"
+
+
+def test_a_lightweight_tag_does_not_get_a_made_up_record_s_words(world: World) -> None:
+    lightweight(world)
+    world.write(msgspec.structs.replace(world.record("1.0.1"), run="another"))
+    world.fresh()
+    said = world.doctor("--fix")
+    assert (said.document["repairs"], said.problems) == ([], {"lightweight"})
+
+
+def test_a_model_that_nobody_has_is_no_healthy_one(world: World) -> None:
+    world.fresh()
+    assert world.doctor("delay").code == 0
+    for words in (("nosuch",), ("nosuch", "--offline"), ("nosuch", "--fix")):
+        said = world.doctor(*words)
+        assert (said.code, said.reason) == (4, "version_unknown"), words
+        assert "models: delay" in said.error
+    assert (world.doctor("no such").code, world.doctor("../x").code) == (2, 2)
+    for name in ("delay@v1.0.0", "delay@v1.0.1", *(f"delay#{stage}" for stage in ("staging#1", "prod#2"))):
+        world.git("tag", "--delete", name)
+    for name in ("staging#3", "prod#4"):
+        world.git("tag", "--delete", f"delay#{name}")
+    tagless = world.doctor("nosuch", token="")
+    assert (tagless.code, tagless.problems) == (1, {"clone_tagless"})

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from trackside.documents.release import Release
 from trackside.errors import DataError, NotFound, ToolError
 from trackside.models.finding import Clone, Facts
+from trackside.models.proof import doubts
 from trackside.plan.objects import GitTree, git_env
 from trackside.registry.clone import read_clone, require_whole
 from trackside.registry.records import of_path, parsed
@@ -73,12 +74,14 @@ def read(patient: Patient) -> Facts:
     except NotFound:
         tip = ""
     records, damaged, runs = _records(server.remote.git_dir, tip, patient.processes)
+    releases = (*releases, *_later(server, records, releases))
     return Facts(
         state=state,
         records=records,
         damaged=damaged,
         runs=runs,
-        releases=(*releases, *_later(server, records, releases)),
+        releases=releases,
+        doubts=doubts(server.forge, server.folder, state, records, releases),
         drafts=server.writes,
         now=patient.clock.now(),
         clone=_clone(patient, patient.repo, tip) if patient.repo else None,
