@@ -13,6 +13,7 @@ from trackside.documents.codec import dump, load, to_builtins
 from trackside.documents.run import Run
 from trackside.errors import ConfigError, DataError
 from trackside.store.branch import CloneRunStore
+from trackside.store.layout import FETCH_DATA
 from trackside.system.process import Processes
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def find(context: Context, repo: Path, name: str) -> Run:
     if found is None:
         raise ConfigError(
             f"no recorded run {name!r}",
-            remedy="git fetch origin trackside-data, then trackside runs list",
+            remedy=f"{FETCH_DATA}; then: trackside runs list",
             reason_code="not_found",
         )
     return found
@@ -117,7 +118,7 @@ def list_runs(context: Context, repo: Path, model: str | None, limit: int) -> in
         return 0
     if not runs:
         of = f" of {model!r}" if model else ""
-        context.say(f"no runs{of} recorded here; `git fetch origin trackside-data` brings those of the repository")
+        context.say(f"no runs{of} recorded here; `{FETCH_DATA}` brings those of the repository")
         return 0
     names = list(dict.fromkeys(metric.name for run in runs for metric in run.metrics if metric.direction != "none"))[:4]
     rows = []

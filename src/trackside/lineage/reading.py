@@ -21,7 +21,7 @@ from trackside.models.source import Source, source_of
 from trackside.models.which import Found, Spec, find
 from trackside.store.branch import Problem
 from trackside.store.files import CloneFiles
-from trackside.store.layout import DATA_BRANCH
+from trackside.store.layout import DATA_BRANCH, FETCH_DATA
 from trackside.system.process import Processes
 from trackside.train.dvc import Object, file_md5, members, remotes
 
@@ -86,8 +86,7 @@ def _of(
         raise DataError(
             "no run and no release is recorded here",
             why=f"records are on the branch {DATA_BRANCH}, which this clone does not have or which is empty",
-            remedy=f"git fetch origin {DATA_BRANCH}:refs/remotes/origin/{DATA_BRANCH}\n"
-            "or ask GitHub itself: --repository OWNER/NAME (with GITHUB_TOKEN set)",
+            remedy=f"{FETCH_DATA}\nor ask GitHub itself: --repository OWNER/NAME (with GITHUB_TOKEN set)",
             link=LINK,
             reason_code="registry_incomplete",
         )

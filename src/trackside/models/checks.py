@@ -267,7 +267,9 @@ def _release(facts: Facts, record: Release, named: FoundRelease | None, out: Fou
             subject=record.tag,
             what=f"{record.tag} is recorded as published, and its release is gone",
             why="somebody deleted it",
-            remedy=f"trackside models doctor --fix, or /deprecate {record.tag} where that was meant",
+            remedy=f"trackside models doctor --fix, or /deprecate {record.tag} where that was meant"
+            if again
+            else f"its run is not recorded either, so nothing makes it again: /deprecate {record.tag}",
             repair=again,
         )
         return

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from trackside.models.checks import annotated, at, damaged, drafts, lightweight, versions
 from trackside.models.finding import Facts, Fetch, Finding, Level, TakeTag
 from trackside.registry.state import RegistryState
+from trackside.store.layout import FETCH_DATA
 
 
 def findings(facts: Facts) -> tuple[Finding, ...]:
@@ -51,7 +52,7 @@ def _clone(facts: Facts) -> Iterator[Finding]:
             subject="clone",
             what="this clone's copy of the data branch is not the server's",
             why="somebody wrote to it since the last fetch: what is newer is not seen here",
-            remedy="git fetch origin",
+            remedy=FETCH_DATA,
             level="note",
             repair=Fetch(unshallow=clone.shallow),
         )

@@ -22,6 +22,7 @@ from trackside.registry.tags import version_tag
 from trackside.reproduce.proven import Known, prove
 from trackside.runs import find as find_run
 from trackside.runs import is_clone, run_named
+from trackside.store.layout import FETCH_DATA
 
 if TYPE_CHECKING:
     from trackside.models.source import Source
@@ -136,7 +137,7 @@ def _version(source: Source, spec: Spec) -> Known:
         raise DataError(
             f"the data branch has no {lost}",
             why=damaged,
-            remedy="git fetch origin trackside-data",
+            remedy=FETCH_DATA,
             link=LINK,
             reason_code="release_missing",
         )

@@ -12,6 +12,9 @@ from trackside.forge.operations import CommitFiles
 
 DATA_BRANCH = "trackside-data"
 
+FETCH_DATA = f"git fetch origin {DATA_BRANCH}:refs/remotes/origin/{DATA_BRANCH}"
+"""Brings the data branch into a clone of a single branch too, where the branch's name alone would set no ref."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _RUN_PATH = re.compile(r"runs/([^/]+)/([^/]+)\.json")

@@ -16,6 +16,7 @@ from trackside.documents.run import Run
 from trackside.errors import DataError
 from trackside.forge.model import FoundAsset, FoundRelease
 from trackside.registry.state import Event
+from trackside.store.layout import FETCH_DATA
 
 State = Literal["ok", "failed", "unknown"]
 STATEMENT, RUN, BOM, MANIFEST = "provenance.intoto.json", "run.json", "mlbom.cdx.json", "manifest.json"
@@ -277,7 +278,7 @@ def _run(known: Gathered) -> Iterator[Check]:
 def _as_recorded(name: str, here: Document, kept: Document | None) -> Check:
     """A document of a release against the data branch's."""
     if kept is None:
-        return Check(name=name, state="unknown", detail="the data branch has no such record", remedy="git fetch origin")
+        return Check(name=name, state="unknown", detail="the data branch has no such record", remedy=FETCH_DATA)
     if dump(kept) == dump(here):
         return Check(name=name, state="ok", detail="as the data branch has it")
     old, new = msgspec.to_builtins(kept), msgspec.to_builtins(here)
