@@ -121,6 +121,40 @@ def test_every_tampering_is_found_and_nothing_is_handed_over(world: Registry, wo
     assert world.ask("get", "delay@v1.0.0", "-o", workdir / "good").code == 0
 
 
+def test_the_manifest_must_name_the_parts_of_the_record(world: Registry, workdir: Path) -> None:
+    """Each part is what the record says, but the manifest, as the record has it too, says otherwise."""
+    world.limit = 100_000
+    good = world.version("delay", "1.0.0", BIG)
+    state = world.sandbox.state
+    (doc,) = (one for one in state.list("asset", world.repo, release=good.release_id) if one["name"] == "manifest.json")
+    told = msgspec.json.decode((state.root / "blobs" / doc["digest"].removeprefix("sha256:")).read_bytes())
+    first, second, third = told["parts"]
+    wrong = {
+        "none": ([], "names other parts than its record"),
+        "another order": ([second, first, third], "names other parts than its record"),
+        "one less": ([first, second], "names other parts than its record"),
+        "one twice": ([first, second, third, third], "names other parts than its record"),
+        "another digest": ([first, second, {**third, "digest": first["digest"]}], "names other parts than its record"),
+        "another name": ([first, second, {**third, "name": "other"}], "names other parts than its record"),
+        "no list": (5, "is damaged"),
+        "no parts": ([1, 2, 3], "is damaged"),
+    }
+    for number, (name, (parts, said)) in enumerate(wrong.items()):
+        data = msgspec.json.encode({**told, "parts": parts})
+        own = f"sha256:{world.sandbox.hub.keep(data)}"
+        state.put("asset", world.repo, doc["id"], {**doc, "digest": own, "size": len(data)})
+        assets = [
+            msgspec.structs.replace(one, digest=own, size=len(data)) if one.role == "manifest" else one
+            for one in good.assets
+        ]
+        world.record(msgspec.structs.replace(good, assets=assets))
+        out = workdir / f"out{number}"
+        got = world.ask("get", "delay@v1.0.0", "-o", out, clone=world.clone())
+        assert (got.code, said in got.err) == (7, True), (name, got)
+        assert left(out) == [], name
+    print(f"{len(wrong)} manifests")
+
+
 def test_no_name_leads_out_of_the_folder(world: Registry, workdir: Path) -> None:
     """Paths of the model and names of other files, as a record has them."""
     good = world.version("delay", "1.0.0", b"x")

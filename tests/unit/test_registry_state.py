@@ -283,8 +283,88 @@ def lacking(clone: Path) -> tuple[str, str]:
     with pytest.raises(DataError) as error:
         require_whole(clone, PROCESSES, read_clone(clone, PROCESSES))
     assert error.value.reason_code == "registry_incomplete"
-    assert "git fetch --tags" in error.value.remedy
+    assert " --tags" in error.value.remedy
     return error.value.message.removeprefix("this clone "), error.value.why
+
+
+NARROW = {
+    "one branch": (["--single-branch"], [], "fetches neither every branch nor every tag"),
+    "was shallow": (["--depth=1"], ["fetch", "-q", "--unshallow"], "fetches neither every branch nor every tag"),
+    "some tags": (["--no-tags"], ["fetch", "-q", "origin", "tag", "m@v1.0.0"], "was made with --no-tags"),
+    "bare": (["--bare", "--single-branch"], [], "fetches neither every branch nor every tag"),
+}
+
+
+@pytest.fixture
+def branched(clone: Path) -> Path:
+    """An origin with a tag on main, and two on another branch alone."""
+    git("-C", clone, "tag", "-a", "-m", "r", "m@v1.0.0", "main")
+    git("-C", clone, "checkout", "-q", "-b", "side")
+    git("-C", clone, "commit", "-q", "--allow-empty", "-m", "side")
+    for name in ("m@v9.0.0", "m#prod#9"):
+        git("-C", clone, "tag", "-a", "-m", "r", name)
+    git("-C", clone, "push", "-q", "--tags", "origin", "side")
+    return clone.parent / "origin.git"
+
+
+@pytest.mark.parametrize("kind", NARROW)
+def test_a_clone_that_need_not_have_every_tag_asks_its_origin(branched: Path, tmp_path: Path, kind: str) -> None:
+    """Some tags are here: nothing else tells that others are not."""
+    options, more, why = NARROW[kind]
+    folder = tmp_path / "narrow"
+    git("clone", "-q", *options, "-b", "main", branched.as_uri(), folder)
+    if more:
+        git("-C", folder, *more)
+    assert [one.name for one in read_clone(folder, PROCESSES).events] == ["m@v1.0.0"]
+    assert lacking(folder) == ("lacks 2 tags of the registry, such as m#prod#9", "")
+    assert require_whole(folder, PROCESSES, read_clone(folder, PROCESSES, model="n"), model="n").partial == why
+    with pytest.raises(DataError, match="lacks 2 tags"):
+        require_whole(folder, PROCESSES, read_clone(folder, PROCESSES, model="m"), model="m")
+    git("-C", folder, "fetch", "-q", "--tags", "origin")
+    assert require_whole(folder, PROCESSES, read_clone(folder, PROCESSES)).tags == 3
+    git("-C", folder, "config", "remote.origin.url", str(tmp_path / "gone.git"))
+    message, _ = lacking(folder)
+    assert message == f"{why}, and its origin cannot be asked which tags there are"
+
+
+@pytest.mark.parametrize(
+    ("options", "keys"),
+    [
+        ([], {}),
+        (["--mirror"], {}),
+        (["--single-branch"], {"tagOpt": "--tags"}),
+        (["--single-branch"], {"fetch": "+refs/tags/*:refs/tags/*"}),
+    ],
+)
+def test_a_clone_that_fetches_every_tag_asks_nobody(
+    branched: Path, tmp_path: Path, options: list[str], keys: dict[str, str]
+) -> None:
+    folder = tmp_path / "whole"
+    git("clone", "-q", *options, "-b", "main", branched.as_uri(), folder)
+    for key, value in keys.items():
+        git("-C", folder, "config", "--add", f"remote.origin.{key}", value)
+    git("-C", folder, "fetch", "-q", "origin")
+    git("-C", folder, "config", "remote.origin.url", str(tmp_path / "gone.git"))
+    found = require_whole(folder, PROCESSES, read_clone(folder, PROCESSES))
+    assert (found.tags, found.partial) == (3, "")
+
+
+def test_nothing_is_taken_back_before_it_was_done() -> None:
+    """Tags without a number stand before all others, but for those that undo: they follow what they undo."""
+    cases = 0
+    for names, versions, prod in (
+        (["d@v1.0.0", "d#prod#1", "d#prod!"], ["1.0.0"], None),
+        (["d@v1.0.0", "d#prod", "d#prod!"], ["1.0.0"], None),
+        (["d@v1.0.0#1", "d#prod#2", "d@v1.0.0!"], [], None),
+        (["d@v1.0.0", "d#prod#1", "d#prod!", "d#prod#2"], ["1.0.0"], "1.0.0"),
+        (["d@v1.0.0!", "d@v1.0.0#1", "d@v1.0.0#2"], ["1.0.0"], None),
+    ):
+        for order in (names, names[::-1]):
+            state = fold([TagRef(name=name, object="c", annotated=False) for name in order])
+            assert [str(one) for one in state.versions("d")] == versions, order
+            assert (str(state.holder("d", "prod") or "") or None) == prod, order
+            cases += 1
+    print(f"{cases} heaps of tags")
 
 
 def test_the_remedy_of_a_doubt_ends_it(clone: Path) -> None:

@@ -31,12 +31,12 @@ REMOTE_SECONDS = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """What a clone is: `tags` counts those of the registry, `origin` is the remote's address (empty: none), `no_tags`
-    says that it was made with `--no-tags`.
+    """What a clone is: `tags` counts those of the registry, `origin` is the remote's address (empty: none), `partial`
+    says why tags of it may never have come here (empty: all did).
     """
 
     shallow: bool
-    no_tags: bool
+    partial: str
     tags: int
     origin: str
 
@@ -103,20 +103,34 @@ def standing(repo: Path, processes: Processes, *, tags: int) -> Standing:
     """How much of the repository a clone holds; `tags` is how many of the registry were found in it."""
     git = ["git", "-C", str(repo)]
     shallow = processes.run([*git, "rev-parse", "--is-shallow-repository"], check=False).text.strip() == "true"
-    told = processes.run([*git, "config", "--get-regexp", r"^remote\.origin\.(url|tagopt)$"], check=False).text
-    lines = dict(line.partition(" ")[::2] for line in told.splitlines())
+    told = processes.run([*git, "config", "--get-regexp", r"^remote\.origin\.(url|fetch|tagopt)$"], check=False).text
+    keys: dict[str, list[str]] = {}
+    for line in told.splitlines():
+        key, _, value = line.removeprefix("remote.origin.").partition(" ")
+        keys.setdefault(key, []).append(value)
     return Standing(
         shallow=shallow,
-        no_tags=lines.get("remote.origin.tagopt") == "--no-tags",
+        partial=_partial(keys.get("fetch", []), keys.get("tagopt", [""])[-1]),
         tags=tags,
-        origin=lines.get("remote.origin.url", ""),
+        origin=keys.get("url", [""])[0],
     )
+
+
+def _partial(fetches: Sequence[str], option: str) -> str:
+    """Why a clone lacks tags that its origin has: git brings those of fetched branches alone, unless told otherwise."""
+    sources = {one.lstrip("+").partition(":")[0] for one in fetches}
+    if option == "--tags" or sources & {"refs/*", "refs/tags/*"}:
+        return ""
+    if option == "--no-tags":
+        return "was made with --no-tags"
+    return "" if "refs/heads/*" in sources else "fetches neither every branch nor every tag"
 
 
 def require_whole(repo: Path, processes: Processes, state: RegistryState, *, model: str = "") -> Standing:
     """Make sure that a clone can answer for the registry (for `model`): no answer is better than a wrong one.
 
-    The origin is asked only where no tag of the registry is here, or where the clone was made with `--no-tags`.
+    The origin is asked only where no tag of the registry is here, or where the clone is one of some branches
+    (`--single-branch`, which `--depth` implies) or made with `--no-tags`.
 
     Raises:
         DataError: the clone is shallow or lacks tags that its origin has (`registry_incomplete`).
@@ -128,8 +142,9 @@ def require_whole(repo: Path, processes: Processes, state: RegistryState, *, mod
     if found.shallow:
         remedy = "git fetch --tags --unshallow origin"
         raise _incomplete("this clone is shallow: tags of the registry may be missing", remedy)
-    if found.origin and (found.no_tags or not here):
-        missing = sorted(name for name in _remote_tags(repo, processes) - here if _of(name, model))
+    if found.origin and (found.partial or not here):
+        why = found.partial if here else "holds no tags of the registry"
+        missing = sorted(name for name in _remote_tags(repo, processes, why) - here if _of(name, model))
         if missing:
             raise _incomplete(
                 f"this clone lacks {len(missing)} tags of the registry, such as {missing[0]}", "git fetch --tags origin"
@@ -147,15 +162,15 @@ def _names(text: str) -> set[str]:
     return {name for name in names if read(name) is not None}
 
 
-def _remote_tags(repo: Path, processes: Processes) -> set[str]:
+def _remote_tags(repo: Path, processes: Processes, doubt: str) -> set[str]:
     argv: list[str | Path] = ["git", "-C", repo, "ls-remote", "--refs", "--tags", "origin"]
     env = {**processes.env, "GIT_TERMINAL_PROMPT": "0"}
     try:
         done = processes.run(argv, env=env, timeout=REMOTE_SECONDS)
     except ToolError as error:
         raise _incomplete(
-            "this clone holds no tags of the registry, and its origin cannot be asked whether there are any",
-            "git fetch --tags origin",
+            f"this clone {doubt}, and its origin cannot be asked which tags there are",
+            "git config remote.origin.tagOpt --tags && git fetch origin",
             why=error.log.strip() or error.message,
         ) from error
     return _names(done.text)
