@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from conftest import bot_forge, user
 from sweeps import Prepared, broken, cases, noted
-from trackside.documents.codec import load
-from trackside.documents.release import Release
+from trackside.documents.codec import dump, load
+from trackside.documents.image import Image
+from trackside.documents.release import Asset, Release
 from trackside.documents.result import Result
 from trackside.errors import TracksideError
 from trackside.forge.github import GithubForge
-from trackside.forge.operations import CreateTag
+from trackside.forge.operations import CommitFiles, CreateTag
 from trackside.registry import read
 from trackside.registry.locks import Lock
 from trackside.registry.promote_job import Dispatch, run_promotion
@@ -45,9 +49,9 @@ class Quick(SystemClock):
         self.asked += seconds
 
 
-def unsigned(release: Release) -> None:
+def unsigned(release: Release, statement: bytes) -> None:
     """No stage of these tests asks for an attestation."""
-    raise AssertionError(release.tag)
+    raise AssertionError((release.tag, statement))
 
 
 @dataclass
@@ -59,7 +63,7 @@ class Place:
     issue: int = 0
     runs: int = 0
     commits: dict[str, str] = field(default_factory=dict)
-    attested: Callable[[Release], Attested | None] = unsigned
+    attested: Callable[[Release, bytes], Attested | None] = unsigned
 
     def forge(self, **more: Any) -> GithubForge:
         return bot_forge(self.sandbox, self.repo, HELD, viewer=BOT, **more)
@@ -72,12 +76,33 @@ class Place:
         self.tag(number, commit, model)
         return commit
 
-    def tag(self, number: str, commit: str, model: str = "delay") -> None:
+    def tag(self, number: str, commit: str, model: str = "delay", run: str = "r", statement: bytes = b"") -> None:
+        """The tag of a version, as the register job makes it."""
         with self.forge() as forge:
-            text = message(f"{model} {number}", {"Run-Id": "r", "Statement-Sha256": "0" * 64})
+            named = {"Run-Id": run, "Statement-Sha256": hashlib.sha256(statement).hexdigest()}
+            text = message(f"{model} {number}", named)
             (made,) = forge.apply([CreateTag(name=f"{model}@v{number}", commit=commit, message=text)])
         assert made.outcome == "created", made
         self.commits[number] = commit
+
+    def released(self, record: Release, statement: bytes) -> Release:
+        """A record with its published release at GitHub, which has the statement and nothing else."""
+        hub, ada, name = self.sandbox.hub, user("ada"), "provenance.intoto.json"
+        made = hub.add_release(self.repo, {"tag_name": record.tag, "name": record.tag}, ada)
+        hub.add_asset(self.repo, made["id"], name, statement, ada)
+        digest = f"sha256:{hashlib.sha256(statement).hexdigest()}"
+        file = Asset(name=name, role="statement", digest=digest, size=len(statement))
+        return msgspec.structs.replace(record, release_id=made["id"], statement_digest=digest, assets=[file])
+
+    def record(self, what: Release | Image | None, path: str = "") -> None:
+        """Put a record on the data branch, or take away what is there."""
+        where = (
+            f"{'images' if isinstance(what, Image) else 'releases'}/{what.model}/{what.version}.json" if what else path
+        )
+        text = dump(what).decode() if what is not None else None
+        with self.forge() as forge:
+            (done,) = forge.apply([CommitFiles(branch="trackside-data", message="Record", files={where: text})])
+        assert done.outcome in ("created", "updated"), done
 
     def open(self) -> None:
         """A new issue, where commands are written from now on."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
+from conftest import user
 from promote_world import BOT, Place, Quick, opened
+from sweeps import Prepared
 from trackside.documents.codec import dump
 from trackside.documents.release import Release
 from trackside.documents.result import Result
@@ -18,7 +21,7 @@ from trackside.forge.operations import CommitFiles, CreateTag
 from trackside.registry.locks import lock_ref
 from trackside.registry.locks import read as read_lock
 from trackside.registry.promote_job import Dispatch
-from trackside.registry.tags import trailers
+from trackside.registry.tags import message, trailers
 from trackside.sandbox.server import Sandbox
 
 
@@ -56,23 +59,80 @@ def test_the_tag_says_who_and_why_and_stands_at_the_versions_commit(place: Place
     assert text.startswith("Give staging of delay to v1.0.0\n")
 
 
-@pytest.mark.parametrize(
-    "change", [{}, {"state": "draft"}, {"state": "claimed"}, {"commit": "f" * 40}, {"tag_object": "e" * 40}]
-)
-def test_what_is_not_released_holds_no_stage(place: Place, change: dict[str, Any]) -> None:
-    record = Release(
-        model="delay", version="1.1.0", tag="delay@v1.1.0", commit=place.commits["1.1.0"], run="0123456789ab",
-        state="published", bump="patch", model_digest="sha256:" + "0" * 64, created_at="2026-01-01T00:00:00Z",
+NOT_OUT: dict[str, dict[str, Any]] = {
+    "release_missing": {"state": "draft", "release_id": 7},
+    "tag_moved": {
+        "commit": "f" * 40, "tag_object": "e" * 40, "run": "f" * 12, "statement_digest": "sha256:" + "9" * 64,
+    },
+}  # fmt: skip
+
+
+def test_what_is_not_released_holds_no_stage(place: Place) -> None:
+    record = place.released(
+        Release(
+            model="delay", version="1.1.0", tag="delay@v1.1.0", commit=place.commits["1.1.0"], run="r",
+            state="published", bump="patch", model_digest="sha256:" + "0" * 64, created_at="2026-01-01T00:00:00Z",
+        ),
+        b"",
     )  # fmt: skip
-    text = dump(msgspec.structs.replace(record, **change)).decode()
-    files: dict[str, str | None] = {"releases/delay/1.1.0.json": text}
-    with place.forge() as forge:
-        (kept,) = forge.apply([CommitFiles(branch="trackside-data", message="Record", files=files)])
-    assert kept.outcome == "created"
-    result = place.ask("/promote delay staging")
-    wanted = ("refused", "release_missing" if "state" in change else "tag_moved") if change else ("done", "promoted")
-    assert (result.decision, result.reason_code) == wanted
-    assert place.tags() == ([] if change else ["delay#staging#1"])
+    ran = 0
+    for code, changes in NOT_OUT.items():
+        for key, value in changes.items():
+            text = dump(msgspec.structs.replace(record, **{key: value})).decode()
+            files: dict[str, str | None] = {"releases/delay/1.1.0.json": text}
+            with place.forge() as forge:
+                (kept,) = forge.apply([CommitFiles(branch="trackside-data", message="Record", files=files)])
+            assert kept.outcome in ("created", "updated")
+            result = place.ask("/promote delay staging")
+            assert (result.decision, result.reason_code) == ("refused", code), key
+            ran += 1
+    place.record(record)
+    other = place.ask("/promote delay@v1.0.0 staging")
+    assert (other.decision, other.reason_code) == ("refused", "release_missing"), "others of the model have a record"
+    assert place.tags() == []
+    assert place.ask("/promote delay staging").values["tag"] == "delay#staging#1"
+    print(f"{ran} records that are not of the version")
+    assert ran == 6
+
+
+def test_the_release_must_still_be_there_whole(place: Place) -> None:
+    record = place.released(
+        Release(
+            model="delay", version="1.1.0", tag="delay@v1.1.0", commit=place.commits["1.1.0"], run="r",
+            state="published", model_digest="sha256:" + "0" * 64,
+        ),
+        b"",
+    )  # fmt: skip
+    place.record(record)
+    hub, ada, start = place.sandbox.hub, user("ada"), Prepared(place.sandbox, place.repo)
+    (asset,) = place.sandbox.state.list("asset", place.repo)
+
+    def instead(data: bytes | None) -> None:
+        hub.delete_asset(place.repo, asset["id"])
+        hub.add_asset(place.repo, record.release_id, asset["name"], data, ada)
+
+    harms: dict[str, tuple[str, Callable[[], object]]] = {
+        "deleted": ("release_missing", lambda: hub.delete_release(place.repo, record.release_id, ada)),
+        "a draft again": (
+            "release_missing", lambda: hub.edit_release(place.repo, record.release_id, {"draft": True}, ada),
+        ),
+        "of another tag": (
+            "release_missing",
+            lambda: hub.edit_release(place.repo, record.release_id, {"tag_name": "delay@v1.0.0"}, ada),
+        ),
+        "a file gone": ("asset_missing", lambda: hub.delete_asset(place.repo, asset["id"])),
+        "a file half there": ("asset_missing", lambda: instead(None)),
+        "a file longer": ("content_mismatch", lambda: instead(b"x")),
+    }  # fmt: skip
+    for name, (code, harm) in harms.items():
+        start.restore()
+        harm()
+        result = place.ask("/promote delay staging")
+        assert (result.decision, result.reason_code) == ("refused", code), name
+        assert "What to do:" in place.replies()[-1]
+        assert place.tags() == []
+    start.restore()
+    assert place.ask("/promote delay staging").decision == "done"
 
 
 def test_only_versions_of_the_default_branch_hold_a_stage(place: Place) -> None:
@@ -207,6 +267,94 @@ def test_a_comment_is_followed_once_however_often_it_is_passed_on(place: Place) 
     by_hand = place.dispatch({"task": "promote", "model": "delay", "stage": "staging"}, "ada", run="77")
     for _ in range(2):
         assert place.run(by_hand).values["tag"] == "delay#staging#4"
+
+
+def aged(place: Place, comment: str, minutes: int) -> None:
+    """The comment was written so many minutes ago."""
+    stamp = (datetime.now(UTC) - timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    doc = place.sandbox.hub.comment(place.repo, int(comment)) | {"created_at": stamp, "updated_at": stamp}
+    place.sandbox.state.put("comment", place.repo, comment, doc)
+
+
+def test_a_comment_is_not_followed_on_what_its_author_never_saw(place: Place) -> None:
+    """Somebody passes an old comment on again, by a dispatch of their own."""
+    assert place.ask("/promote delay staging").decision == "done"
+    held = place.say("/promote delay staging")
+    already = place.run(place.dispatch({"task": "promote", "comment": held}))
+    assert "holds" in already.message
+    place.version("1.2.0")
+    aged(place, held, 5)
+    result = place.run(place.dispatch({"task": "promote", "comment": held}, "bob"))
+    assert (result.decision, result.reason_code) == ("refused", "comment_old"), result
+    assert "delay v1.2.0 was released after the comment was written" in place.replies()[-1]
+    assert "/promote delay@v1.2.0 staging" in place.replies()[-1]
+    back = place.say("/rollback delay staging")
+    refused = place.run(place.dispatch({"task": "rollback", "comment": back}))
+    assert refused.reason_code == "no_previous_version"
+    assert place.ask("/promote delay@v1.2.0 staging").decision == "done"
+    aged(place, back, 5)
+    result = place.run(place.dispatch({"task": "rollback", "comment": back}, "bob"))
+    assert (result.decision, result.reason_code) == ("refused", "comment_old"), result
+    named = place.say("/promote delay@v1.0.0 staging")
+    aged(place, named, 5)
+    assert place.run(place.dispatch({"task": "promote", "comment": named}, "bob")).decision == "done", "it is named"
+    assert place.holder("staging") == "1.0.0"
+
+
+def test_when_a_version_was_released_is_what_github_says(place: Place) -> None:
+    """Neither the tagger's clock nor the record's."""
+    commit = place.version("1.2.0")
+    comment = place.say("/promote delay staging")
+    record = Release(
+        model="delay", version="1.2.0", tag="delay@v1.2.0", commit=commit, run="r", state="published",
+        model_digest="sha256:" + "0" * 64, created_at="2020-01-01T00:00:00Z",
+    )  # fmt: skip
+    place.record(place.released(record, b""))
+    (release,) = place.sandbox.state.list("release", place.repo)
+    later = (datetime.now(UTC) + timedelta(seconds=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    place.sandbox.state.put("release", place.repo, release["id"], release | {"published_at": later})
+    result = place.run(place.dispatch({"task": "promote", "comment": comment}))
+    assert (result.decision, result.reason_code) == ("refused", "comment_old"), result
+    place.sandbox.state.put("release", place.repo, release["id"], release)
+    assert place.run(place.dispatch({"task": "promote", "comment": comment})).decision == "done"
+
+
+def test_a_comment_is_known_again_however_much_came_after_it(place: Place) -> None:
+    comment = place.say("/promote delay@v1.0.0 staging")
+    done = place.run(place.dispatch({"task": "promote", "comment": comment}))
+    bare = place.sandbox.hub.bare(place.repo)
+    for number in range(2, 27):
+        version = f"1.{number % 2}.0"
+        text = message("Give", {"Version": version, "Actor": "ada", "Run": f"9{number}"})
+        env = {"GIT_COMMITTER_NAME": "ada", "GIT_COMMITTER_EMAIL": "ada@x.test"}
+        bare.git("tag", "-a", f"delay#staging#{number}", place.commits["1.1.0"], "-m", text, env=env)
+    again = place.run(place.dispatch({"task": "promote", "comment": comment}, "bob"))
+    assert (again.decision, again.values["tag"]) == ("done", done.values["tag"])
+    assert len(place.tags()) == 26, "nothing was given a second time"
+
+
+def test_a_rollback_leads_to_what_was_released(place: Place) -> None:
+    """The tag of the version before was moved to another commit of the default branch."""
+    for number in ("1.0.0", "1.1.0"):
+        assert place.ask(f"/promote delay@v{number} staging").decision == "done"
+    start = Prepared(place.sandbox, place.repo)
+    first, evil = place.commits["1.0.0"], place.commit("main", {"m": b"evil"})
+    record = Release(
+        model="delay", version="1.0.0", tag="delay@v1.0.0", commit=first, run="r", state="published",
+        model_digest="sha256:" + "0" * 64,
+    )  # fmt: skip
+    for recorded, run in ((False, "r"), (True, "r"), (True, "other")):
+        start.restore()
+        if recorded:
+            place.record(place.released(record, b""))
+        place.drop(["delay@v1.0.0"])
+        place.tag("1.0.0", first if run == "other" else evil, run=run)
+        result = place.ask("/rollback delay staging")
+        assert (result.decision, result.reason_code) == ("refused", "tag_moved"), (recorded, run, result)
+        assert len(place.tags()) == 2
+    start.restore()
+    place.record(place.released(record, b""))
+    assert place.ask("/rollback delay staging").values["version"] == "1.0.0"
 
 
 # At once

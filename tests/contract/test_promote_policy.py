@@ -13,17 +13,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from conftest import bot_forge, user
+from conftest import user
 from promote_world import Place, Quick, opened
 from sweeps import Prepared, noted
-from trackside.documents.codec import dump
 from trackside.documents.image import Image, Smoke
 from trackside.documents.release import Release
 from trackside.documents.result import Result
 from trackside.errors import TracksideError
 from trackside.forge.github import GithubForge
-from trackside.forge.operations import CommitFiles, UpsertCheck
+from trackside.forge.operations import UpsertCheck
 from trackside.registry.promote_stage import attestations_of
+from trackside.report.marker import external_id
 from trackside.sandbox.attesting import authority
 from trackside.sandbox.rest.attestations import kept
 from trackside.sandbox.server import Sandbox
@@ -48,7 +48,17 @@ models:
 """
 LINES = {"after": 7, "branch": 7, "approvals": 8, "checks": 9, "attestation": 10, "image": 11}
 DIGEST = "sha256:" + hashlib.sha256(b"model").hexdigest()
-VERSION = "2.0.0"
+VERSION, RUN = "2.0.0", "0123456789ab"
+INPUTS = "sha256:" + "a" * 64
+GATE = external_id("delay", INPUTS)
+
+
+def stating(run: str = RUN, inputs: str = INPUTS, model: str = DIGEST) -> bytes:
+    """The statement of a run that made a model."""
+    made = {"buildDefinition": {"internalParameters": {"run": run, "inputDigest": inputs}}}
+    subject = [{"name": "m", "digest": {"sha256": model.removeprefix("sha256:")}}]
+    said = {"_type": STATEMENT, "subject": subject, "predicateType": PREDICATE, "predicate": made}
+    return json.dumps(said).encode()
 
 
 class Version:
@@ -67,15 +77,18 @@ class Version:
         self.review("bob")
         self.hub.merge_pull(self.repo, self.number, user("carl"))
         self.commit = str(self.hub.pull(self.repo, self.number)["merge_commit_sha"])
-        self.check("trackside / delay", external_id="trackside:delay:" + "a" * 64)
+        self.check("trackside / delay", external_id=GATE)
         self.check("ci", sha=self.commit)
-        place.tag(VERSION, self.commit)
-        self.release = Release(
-            model="delay", version=VERSION, tag=f"delay@v{VERSION}", commit=self.commit, run="0123456789ab",
-            state="published", model_digest=DIGEST, pull_request=self.number, created_at="2026-01-01T00:00:00Z",
+        place.tag(VERSION, self.commit, run=RUN, statement=stating())
+        self.release = place.released(
+            Release(
+                model="delay", version=VERSION, tag=f"delay@v{VERSION}", commit=self.commit, run=RUN,
+                state="published", model_digest=DIGEST, pull_request=self.number, created_at="2026-01-01T00:00:00Z",
+            ),
+            stating(),
         )  # fmt: skip
         self.image = Image(
-            model="delay", version=VERSION, tag=f"delay@v{VERSION}", commit=self.commit, run="0123456789ab",
+            model="delay", version=VERSION, tag=f"delay@v{VERSION}", commit=self.commit, run=RUN,
             model_digest=DIGEST, inputs_digest="sha256:" + "1" * 64, bento="b", service="service.py:S",
             reference="ghcr.io/acme/delay:v2.0.0", digest="sha256:" + "2" * 64,
             smoke=Smoke(requests=3, passed=3, bad_requests=2, bad_refused=2),
@@ -107,26 +120,25 @@ class Version:
             body = {"event": event, "body": "Words"} | ({"commit_id": commit} if commit else {})
             person.client.post(f"/pulls/{self.number}/reviews", body)
 
-    def check(self, name: str, conclusion: str | None = "success", sha: str = "", external_id: str = "x") -> None:
+    def check(
+        self, name: str, conclusion: str | None = "success", sha: str = "", external_id: str = "x", app: str = ""
+    ) -> None:
         one = UpsertCheck(
             name=name, head_sha=sha or self.head, external_id=external_id, title="T", summary="S", conclusion=conclusion
         )
-        with bot_forge(self.place.sandbox, self.repo, {"checks": "write"}, viewer="github-actions[bot]") as forge:
+        token = self.place.sandbox.seed.app_token(app or "github-actions", {"checks": "write"}, self.repo)
+        with GithubForge(self.repo, token, self.place.sandbox.api_url, viewer=f"{app}[bot]") as forge:
             (done,) = forge.apply([one])
         assert done.outcome in ("created", "updated"), done
 
     def record(self, what: Release | Image | None, path: str = "") -> None:
-        folder = "images" if isinstance(what, Image) else "releases"
-        text = dump(what).decode() if what is not None else None
-        files = {path or f"{folder}/delay/{VERSION}.json": text}
-        with self.place.forge() as forge:
-            (done,) = forge.apply([CommitFiles(branch="trackside-data", message="Record", files=files)])
-        assert done.outcome in ("created", "updated"), done
+        self.place.record(what, path)
 
-    def attest(self, *, path: str = ".github/workflows/release.yml", run: str = "0123456789ab") -> None:
-        made = {"buildDefinition": {"internalParameters": {"run": run}}}
-        subject = [{"name": "m", "digest": {"sha256": DIGEST.removeprefix("sha256:")}}]
-        statement = {"_type": STATEMENT, "subject": subject, "predicateType": PREDICATE, "predicate": made}
+    def attest(self, *, path: str = ".github/workflows/release.yml", files: bool = True, **said: str) -> None:
+        """As the job `attest` does it: the predicate of the statement, and all files of the release."""
+        statement = json.loads(stating(**said))
+        more = [one.digest for one in self.release.assets] if files else []
+        statement["subject"] += [{"name": "x", "digest": {"sha256": one.removeprefix("sha256:")}} for one in more]
         who = Identity(
             server=self.hub.url, repository=self.repo, path=path, ref="refs/heads/main", sha=self.commit, event="push"
         )
@@ -181,7 +193,7 @@ def _checked(name: str, conclusion: str | None, *, forget: bool = False, merged:
     def change(one: Version) -> None:
         if forget:
             one.forget("check_run")
-        one.check(name, conclusion, sha=one.commit if merged else "", external_id="trackside:delay:" + "b" * 64)
+        one.check(name, conclusion, sha=one.commit if merged else "", external_id=GATE)
 
     return change
 
@@ -202,11 +214,28 @@ def _two_reviews(one: Version) -> None:
     one.review("bob", "REQUEST_CHANGES")
 
 
-def _forged(one: Version) -> None:
-    """A job of a workflow that bears the name of the gate's check."""
-    one.forget("check_run")
-    one.check("ci", sha=one.commit)
-    one.check("trackside / delay", external_id="7c9e6679-7425-40de-944b-e07fc1f90ae7")
+def _instead(external: str, app: str = "github-actions") -> Callable[[Version], None]:
+    """A check run that bears the name of the gate's check."""
+
+    def change(one: Version) -> None:
+        one.forget("check_run")
+        one.check("ci", sha=one.commit)
+        one.check("trackside / delay", external_id=external, app=app)
+
+    return change
+
+
+def _recorded(**changes: Any) -> Callable[[Version], None]:
+    """A record that whoever may push the data branch wrote."""
+    return lambda one: one.record(msgspec.structs.replace(one.release, **changes))
+
+
+def _other_model(one: Version) -> None:
+    """Record, image and attestation agree with each other on a model that the statement does not know."""
+    other = "sha256:" + "9" * 64
+    one.record(msgspec.structs.replace(one.release, model_digest=other))
+    one.record(msgspec.structs.replace(one.image, model_digest=other))
+    one.attest(model=other)
 
 
 CASES: dict[str, tuple[Callable[[Version], None], str, str, str]] = {
@@ -223,7 +252,11 @@ CASES: dict[str, tuple[Callable[[Version], None], str, str, str]] = {
     "the gate is neutral": (_checked("trackside / delay", "neutral"), "check_not_green", "checks", "is neutral"),
     "ci is at it": (_checked("ci", None, merged=True), "check_not_green", "checks", "in_progress"),
     "ci failed at the merge": (_checked("ci", "failure", merged=True), "check_not_green", "checks", "'ci'"),
-    "a job bears its name": (_forged, "check_missing", "checks", "'trackside / delay'"),
+    "a job bears its name": (_instead("7c9e6679-7425-40de"), "check_missing", "checks", "another app"),
+    "the gate judged other inputs": (
+        _instead(external_id("delay", "sha256:" + "b" * 64)), "check_missing", "checks", "not of what",
+    ),
+    "another app is the gate": (_instead(GATE, "some-app"), "check_missing", "checks", "another app"),
     "no image": (lambda one: one.record(None, f"images/delay/{VERSION}.json"), "image_missing", "image", "job `image`"),
     "image not pushed": (_changed("digest", ""), "image_missing", "image", "not pushed"),
     "image of another model": (_changed("model_digest", "sha256:" + "9" * 64), "image_missing", "image", "another"),
@@ -234,7 +267,9 @@ CASES: dict[str, tuple[Callable[[Version], None], str, str, str]] = {
     "not attested": (lambda one: one.forget("attestation"), "attestation_missing", "attestation", "job `attest`"),
     "another workflow signed": (_attested(path=".github/workflows/x.yml"), "attestation_invalid", "attestation", "x"),
     "another run is attested": (_attested(run="ffffffffffff"), "attestation_invalid", "attestation", "run"),
-}
+    "another statement is attested": (_attested(inputs="x"), "attestation_invalid", "attestation", "predicate"),
+    "a file is not attested": (_attested(files=False), "attestation_invalid", "attestation", "among what was signed"),
+}  # fmt: skip
 
 
 @pytest.mark.usefixtures("remembering")
@@ -254,7 +289,7 @@ def test_what_lacks_is_refused_by_its_name_and_line(version: Version) -> None:
         assert "delay/prod" not in place.deployed(), case
         ran += 1
     print(f"{ran} things that lack, {len({code for _, code, *_ in CASES.values()})} reasons")
-    assert ran == len(CASES) >= 23
+    assert ran == len(CASES) >= 27
     start.restore()
     assert version.promote().decision == "done"
 
@@ -329,11 +364,93 @@ def test_a_pull_request_that_was_not_merged_approves_nothing(version: Version) -
     assert version.promote().decision == "done", "GitHub knows which pull request brought the commit"
 
 
+FORGED: dict[str, tuple[Callable[[Version], None], str]] = {
+    # what is on record instead: reason code
+    "another run": (_recorded(run="ffffffffffff"), "tag_moved"),
+    "another statement": (_recorded(statement_digest="sha256:" + "9" * 64), "tag_moved"),
+    "another commit": (_recorded(commit="9" * 40), "tag_moved"),
+    "another tag object": (_recorded(tag_object="9" * 40), "tag_moved"),
+    "another model": (_other_model, "content_mismatch"),
+    "no statement": (_recorded(assets=[]), "asset_missing"),
+    "another release": (_recorded(release_id=999_999), "release_missing"),
+}
+
+
+@pytest.mark.usefixtures("remembering")
+def test_a_forged_record_meets_nothing(version: Version) -> None:
+    place, start, ran = version.place, Prepared(version.place.sandbox, version.repo), 0
+    for case, (change, code) in FORGED.items():
+        start.restore()
+        change(version)
+        result = place.ask(f"/promote delay@v{VERSION} prod")
+        assert (result.decision, result.reason_code) == ("refused", code), (case, result)
+        assert "What to do:" in place.replies()[-1], case
+        assert "delay#prod#2" not in place.tags(), case
+        ran += 1
+    print(f"{ran} forged records")
+    assert ran == len(FORGED)
+
+
+def test_the_evidence_of_another_version_is_not_taken(version: Version) -> None:
+    """3.0.0 was pushed to main, seen by nobody; its record names pull request, run and model of 2.0.0."""
+    place = version.place
+    commit = place.version("3.0.0")
+    version.check("ci", sha=commit)
+    stolen = {"version": "3.0.0", "tag": "delay@v3.0.0", "commit": commit}
+    wish = {"task": "promote", "model": "delay", "version": "3.0.0"}
+    place.record(msgspec.structs.replace(version.release, **stolen))
+    place.record(msgspec.structs.replace(version.image, **stolen))
+    assert place.run(place.dispatch(wish | {"stage": "staging"}, "ada")).reason_code == "tag_moved"
+    place.drop(["delay@v3.0.0"])
+    place.tag("3.0.0", commit, run=RUN, statement=stating())
+    release = place.released(msgspec.structs.replace(version.release, **stolen), stating())
+    place.record(release)
+    assert place.run(place.dispatch(wish | {"stage": "staging"}, "ada")).decision == "done"
+    result = place.run(place.dispatch(wish | {"stage": "prod"}, "ada"))
+    assert result.reason_code == "approvals_missing", "the pull request did not bring this commit"
+    assert "no merged pull request is known" in result.message
+
+
+def test_a_later_pull_request_approves_nothing_that_it_did_not_bring(version: Version) -> None:
+    """A commit was pushed to main past all review, and a branch was brought up to date with it before its merge."""
+    place, hub, repo = version.place, version.hub, version.repo
+    base = str(place.commit("work", {"n": b"n"}))
+    version.number = hub.open_pull(repo, title="More", head="work", base="main", actor=user("carl"))
+    sneaked = place.version("3.0.0")
+    assert base != sneaked
+    hub.bare(repo).git("update-ref", "refs/heads/work", merged(version, sneaked, base))
+    state = place.sandbox.state
+    head = hub.bare(repo).sha("refs/heads/work")
+    state.put("pull", repo, version.number, hub.pull(repo, version.number) | {"head_sha": head})
+    version.review("bob")
+    hub.merge_pull(repo, version.number, user("carl"))
+    state.put("pull", repo, version.number, hub.pull(repo, version.number) | {"base_sha": version.commit})
+    with place.forge() as forge:
+        assert [one.number for one in forge.merged_by(sneaked)] == [version.number], "GitHub lists it all the same"
+    place.drop(["delay@v3.0.0"])
+    place.tag("3.0.0", sneaked, run=RUN, statement=stating())
+    stolen = {"version": "3.0.0", "tag": "delay@v3.0.0", "commit": sneaked, "pull_request": version.number}
+    place.record(place.released(msgspec.structs.replace(version.release, **stolen), stating()))
+    wish = {"task": "promote", "model": "delay", "version": "3.0.0"}
+    assert place.run(place.dispatch(wish | {"stage": "staging"}, "ada")).decision == "done"
+    result = place.run(place.dispatch(wish | {"stage": "prod"}, "ada"))
+    assert result.reason_code == "approvals_missing", result
+
+
+def merged(version: Version, main: str, work: str) -> str:
+    """A commit of both."""
+    who = {f"GIT_{who}_{what}": "c@x.test" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    words = ("commit-tree", f"{main}^{{tree}}", "-p", work, "-p", main, "-m", "Bring up to date")
+    return version.hub.bare(version.repo).git(*words, env=who).text.strip()
+
+
 def test_without_a_record_only_what_needs_none_is_met(version: Version) -> None:
+    """As other tools' versions have none: what binds the gate's check to them is not known either."""
     version.record(None, f"releases/delay/{VERSION}.json")
     result = version.place.ask(f"/promote delay@v{VERSION} prod")
     told = version.place.replies()[-1]
-    assert result.reason_code == "image_missing"
+    assert result.reason_code == "check_missing"
+    assert "has no pushed image" in told
     assert "has no attestation" in told
     assert "approvals" not in told
 

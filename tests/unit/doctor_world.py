@@ -108,7 +108,7 @@ class World:
         rights = {**HELD, "issues": "write", "deployments": "write", "pull-requests": "write"}
         with bot_forge(self.sandbox, self.at.repo, rights, viewer="github-actions[bot]") as forge:
             try:
-                return run_promotion(asked, forge, lambda release: None)[0].reason_code
+                return run_promotion(asked, forge, lambda release, statement: None)[0].reason_code
             except TracksideError as error:
                 return error.reason_code
 

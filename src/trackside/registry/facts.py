@@ -7,46 +7,24 @@ from typing import Protocol
 
 from trackside.config.model import StagePolicy
 from trackside.documents.release import Release
-from trackside.errors import DataError, NotFound, Refused
+from trackside.errors import DataError, NotFound
 from trackside.forge.approvals import Review
 from trackside.forge.model import Pull
 from trackside.forge.ports import Forge
 from trackside.image.publish import recorded
-from trackside.registry.requirements import LINK, Attested, Facts
+from trackside.registry.released import Out, ReleaseReader, statement_of
+from trackside.registry.requirements import Attested, Facts
 from trackside.registry.stage_tags import StageTags
 from trackside.registry.versions import Version
+from trackside.report.marker import check_name
 
 
-class Evidence(Forge, Protocol):
+class Evidence(Forge, ReleaseReader, Protocol):
     """Where evidence is read."""
 
     def reviews(self, number: int) -> tuple[Review, ...]: ...
     def run_approvals(self, run_id: int) -> tuple[str, ...]: ...
     def merged_by(self, sha: str) -> tuple[Pull, ...]: ...
-
-
-def need_released(release: Release | None, version: Version, commit: str, tag_object: str) -> None:
-    """Raises Refused for a version whose release is not out (`release_missing`), or whose tag is not the one that the
-    release was made with (`tag_moved`). Versions of other tools have no record.
-    """
-    if release is None:
-        return
-    if release.commit != commit or (release.tag_object and release.tag_object != tag_object):
-        raise Refused(
-            f"the tag {release.tag} is not the one that the release was made with",
-            why=f"it is at {commit[:12]}; the release was made of {release.commit[:12]}",
-            remedy="trackside models doctor",
-            link=LINK,
-            reason_code="tag_moved",
-        )
-    if release.state != "published":
-        raise Refused(
-            f"{release.model} v{version} is not released",
-            why="its files are not all there yet",
-            remedy="re-run the job `register` of the commit's release.yml, then ask again",
-            link="releases.md",
-            reason_code="release_missing",
-        )
 
 
 def facts_of(
@@ -58,26 +36,30 @@ def facts_of(
     commit: str,
     branch: str,
     data_branch: str,
-    release: Release | None,
+    out: Out | None,
     run: str,
-    attested: Callable[[Release], Attested | None],
+    attested: Callable[[Release, bytes], Attested | None],
 ) -> Facts:
     """Only what the policy asks for is looked up.
 
     Args:
         branch: the default branch.
         run: id of this workflow run, whose environment people may have approved.
-        attested: the verified attestation of a release; raises DataError for one that does not hold good.
+        attested: the verified attestation of a release and its statement; raises DataError for one that does not
+            hold good.
     """
+    release = out.release if out is not None else None
+    asks = gate.image or gate.attestation or check_name(release.model if release is not None else "") in gate.checks
+    statement = statement_of(forge, out) if out is not None and asks else None
     ever = {stage: tags.ever(stage, version) for stage in gate.after}
     pull = _pull(forge, release, commit, branch) if gate.approvals or gate.checks else None
     reviews = forge.reviews(pull.number) if gate.approvals and pull is not None else ()
     commits = dict.fromkeys([commit, *([pull.head_sha] if pull is not None else [])])
     attestation: Attested | None = None
     untrue: DataError | None = None
-    if gate.attestation and release is not None:
+    if gate.attestation and release is not None and statement is not None:
         try:
-            attestation = attested(release)
+            attestation = attested(release, statement.content)
         except DataError as error:
             untrue = error
     return Facts(
@@ -86,6 +68,7 @@ def facts_of(
         on_default=gate.branch == "any" or forge.contains(branch, commit),
         ever=ever,
         release=release,
+        inputs=statement.inputs if statement is not None else "",
         pull=pull,
         reviews=reviews,
         roles={login: forge.role(login) for login in sorted({one.author for one in reviews if one.author})},
@@ -98,10 +81,21 @@ def facts_of(
 
 
 def _pull(forge: Evidence, release: Release | None, commit: str, branch: str) -> Pull | None:
-    """The pull request, merged into the default branch, that brought a version."""
+    """The pull request, merged into the default branch, that brought a version, by what GitHub knows of its commit.
+
+    A record that names another one is not believed. A later one lists the commit too, where its branch was brought up
+    to date with it: the commit was there before its merge, and nobody who reviewed it saw that.
+    """
     try:
-        named = release.pull_request if release is not None else None
-        found = (forge.pull(named),) if named is not None else forge.merged_by(commit)
+        found = [one for one in forge.merged_by(commit) if one.base_ref == branch]
     except NotFound:
         return None
-    return next((one for one in found if one.merged and one.base_ref == branch), None)
+    if release is not None and release.pull_request is not None:
+        found = [one for one in found if one.number == release.pull_request]
+    return next((one for one in found if one.merge_sha == commit or _brought(forge, one, commit)), None)
+
+
+def _brought(forge: Evidence, pull: Pull, commit: str) -> bool:
+    """Whether a commit came with the merge of a pull request: it was not there before."""
+    parents = forge.commit(pull.merge_sha).parents if pull.merge_sha else ()
+    return bool(parents) and not forge.contains(parents[0], commit)

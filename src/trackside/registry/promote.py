@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 from trackside.config.model import Model, StagePolicy
@@ -167,6 +168,48 @@ def done_before(events: Iterable[Event], wish: Wish) -> Event | None:
         if (wish.comment and said.get("Comment") == wish.comment) or (wish.run and said.get("Run") == wish.run):
             return event
     return None
+
+
+def mine(event: Event) -> bool:
+    """Whether a workflow of ours made a tag: over the API, so that its date is GitHub's."""
+    return bool(event.trailers.get("Run"))
+
+
+def need_seen(wish: Wish, version: Version, at: datetime, since: datetime) -> None:
+    """Raises Refused (`comment_old`) where a comment that names no version would be followed on what its author cannot
+    have seen.
+
+    Args:
+        version: what it comes to now.
+        at: when the comment was written; `since`: from when on it comes to that. GitHub counts whole seconds.
+    """
+    if since <= at:
+        return
+    name, stage = wish.model.name, wish.stage
+    back = wish.task == "rollback"
+    what = f"{stage} of {name} was changed" if back else f"{name} v{version} was released"
+    again = f"/rollback {name} {stage}" if back else f"/promote {name}@v{version} {stage}"
+    raise Refused(
+        f"{what} after the comment was written",
+        why="whoever wrote it cannot have meant that",
+        remedy=f"if it is what you want: {again}",
+        link=LINK,
+        reason_code="comment_old",
+    )
+
+
+def need_unmoved(state: RegistryState, wish: Wish, version: Version, commit: str) -> None:
+    """Raises Refused (`tag_moved`) where a version's tag is not at the commit that the stage was given with it."""
+    past = state.history(wish.model.name, wish.stage)
+    given = next((one for one in past if one.commit and state.version_of(one) == version), None)
+    if given is not None and given.commit != commit:
+        raise Refused(
+            f"the tag of {wish.model.name} v{version} was moved",
+            why=f"it is at {commit[:12]}; {given.name} gave it {wish.stage} at {given.commit[:12]}",
+            remedy="trackside models doctor",
+            link=LINK,
+            reason_code="tag_moved",
+        )
 
 
 def ever(state: RegistryState, model: str, stage: str) -> frozenset[Version]:

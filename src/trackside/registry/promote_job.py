@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from trackside.command.evidence import Asked, by_hand, read_again
+from trackside.command.evidence import Asked, by_hand, moment, read_again
 from trackside.command.words import NOT, STARTED, refused, reply
 from trackside.config.load import load as load_config
 from trackside.config.model import CONFIG_FILE, Config, Model, StagePolicy
@@ -16,7 +16,7 @@ from trackside.documents.release import Release
 from trackside.documents.result import Result
 from trackside.errors import ConfigError, ForgeError, NotFound, Refused, TracksideError
 from trackside.forge.operations import Applied, CreateTag, MarkDeployed, Operation, React
-from trackside.registry.facts import Evidence, facts_of, need_released
+from trackside.registry.facts import Evidence, facts_of
 from trackside.registry.locks import Held, LockPorts, claim, free, wanted
 from trackside.registry.promote import (
     BEFORE,
@@ -28,13 +28,18 @@ from trackside.registry.promote import (
     deprecation,
     done_before,
     holds,
+    mine,
     named,
+    need_seen,
     need_stage,
+    need_unmoved,
     target,
 )
 from trackside.registry.read import TagReader, record
+from trackside.registry.released import Out, need_out, need_same
 from trackside.registry.requirements import Attested, judged
 from trackside.registry.stage_tags import StageTags
+from trackside.registry.state import Event
 from trackside.registry.tags import version_tag
 from trackside.registry.versions import Version, parse
 
@@ -67,7 +72,7 @@ class Work:
 
     dispatch: Dispatch
     forge: Ports
-    attested: Callable[[Release], Attested | None]
+    attested: Callable[[Release, bytes], Attested | None]
     asked: Asked | None = None
     applied: list[Applied] = field(default_factory=list)
 
@@ -78,14 +83,14 @@ class Work:
 
 
 def run_promotion(
-    dispatch: Dispatch, forge: Ports, attested: Callable[[Release], Attested | None]
+    dispatch: Dispatch, forge: Ports, attested: Callable[[Release, bytes], Attested | None]
 ) -> tuple[Result, list[Applied]]:
     """Promote, roll back or deprecate, as the comment says that the dispatch names; without one, as its inputs say.
 
     Who asked by a comment is told why it is not done. Run again, it finds what it did and adds nothing.
 
     Args:
-        attested: the verified attestation of a release, for stages that ask for one.
+        attested: the verified attestation of a release with this statement, for stages that ask for one.
 
     Raises:
         ConfigError: the policy cannot be read, or the dispatch is for something else.
@@ -214,34 +219,43 @@ def _under_lock(work: Work, wish: Wish, config: Config, branch: str) -> tuple[Ch
 def _decided(work: Work, tags: StageTags, wish: Wish, config: Config, branch: str) -> Change:
     forge, name, stage = work.forge, wish.model.name, wish.stage
     gate, back = need_stage(wish.model, stage), wish.task == "rollback"
-    again = done_before(tags.recent(stage, work.dispatch.now - RE_RUN), wish)
+    written = moment(work.asked.at) if work.asked is not None else None
+    recent = tags.recent(stage, written or work.dispatch.now - RE_RUN, every=written is not None)
+    again = done_before(recent, wish)
     made = tags.state.version_of(again) if again is not None else None
     if again is not None and made is not None:
         return Change(version=made, before=parse(again.trailers.get(BEFORE, "")), name=again.name)
     version = target(tags.before(stage) if back else tags.holder(stage), wish)
-    commit, held_object = _commit(tags, name, version)
+    event = _tag(tags, name, version)
     if holds(tags.state, wish, version):
         return Change(version=version, before=version)
-    release = None
+    out: Out | None = None
     if back:  # it was in the stage before, which must be quick to get back to
         gate = StagePolicy(stage=stage, branch=gate.branch)
-    else:
+        need_unmoved(tags.state, wish, version, event.commit)
         release = record(forge, name, version, branch=config.data_branch)
-        need_released(release, version, commit, held_object)
+        if release is not None:
+            need_same(release, event)
+        changed = next((one.date for one in recent if mine(one)), "")
+    else:
+        out = need_out(forge, name, version, event, branch=config.data_branch)
+        changed = "" if wish.version else out.there.published_at if out is not None else event.date or "unknown"
+    if written is not None and changed:
+        need_seen(wish, version, written, moment(changed))
     facts = facts_of(
         forge,
         tags,
         gate,
         version=version,
-        commit=commit,
+        commit=event.commit,
         branch=branch,
         data_branch=config.data_branch,
-        release=release,
+        out=out,
         run=work.dispatch.run,
         attested=work.attested,
     )
     evidence = judged(config, wish.model, gate, facts, actor=wish.actor)
-    return change(tags.state, wish, version, commit=commit, evidence=evidence)
+    return change(tags.state, wish, version, commit=event.commit, evidence=evidence)
 
 
 def _deprecated(tags: StageTags, wish: Wish) -> Change:
@@ -257,16 +271,15 @@ def _deprecated(tags: StageTags, wish: Wish) -> Change:
     newest = version if gone and version is not None else named(tags.state, wish)
     for stage in state.stages(name) if version is not None else ():
         tags.holder(stage)
-    commit, _ = _commit(tags, name, newest)
-    return deprecation(tags.state, wish, version, commit=commit)
+    return deprecation(tags.state, wish, version, commit=_tag(tags, name, newest).commit)
 
 
-def _commit(tags: StageTags, model: str, version: Version) -> tuple[str, str]:
-    """What a version's tag points at, and the SHA of the tag's object."""
+def _tag(tags: StageTags, model: str, version: Version) -> Event:
+    """A version's tag, read."""
     event = tags.version(version)
     if event is None:
         raise NotFound(f"there is no tag {version_tag(model, version)}", reason_code="version_unknown")
-    return event.commit, event.object
+    return event
 
 
 def _show(work: Work, tags: StageTags, wish: Wish, made: Change | None = None) -> None:

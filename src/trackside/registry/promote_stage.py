@@ -54,17 +54,25 @@ def stage_promote(context: Context) -> Result:
 
 def attestations_of(
     forge: GithubForge, server: str, workflow: str = "", root: str = ""
-) -> Callable[[Release], Attested | None]:
+) -> Callable[[Release, bytes], Attested | None]:
     """Looks attestations up at GitHub and verifies them: signed by the workflow file `workflow` of the default branch,
     believed by the trust root of the file `root`, else by Sigstore's public one.
     """
 
-    def attested(release: Release) -> Attested | None:
+    def attested(release: Release, statement: bytes) -> Attested | None:
         from trackside.trust.signatures import Trust
         from trackside.trust.signatures import attested as look_up
 
         trust = Trust(root=Path(root)) if root else None
         file = workflow.rpartition("/")[2] or "release.yml"
-        return look_up(forge, release, repository=forge.repository, server=server, workflow=file, trust=trust)
+        return look_up(
+            forge,
+            release,
+            repository=forge.repository,
+            server=server,
+            workflow=file,
+            trust=trust,
+            statement=statement,
+        )
 
     return attested

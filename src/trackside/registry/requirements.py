@@ -19,6 +19,8 @@ from trackside.report.marker import check_name, external_id
 LINK = "promotion.md"
 APPROVES: Role = "write"
 """The least role whose approving review counts."""
+MAKER = "github-actions"
+"""The app that makes the gate's checks: that of the token of every job."""
 
 
 class Attested(Protocol):
@@ -36,8 +38,8 @@ class Facts:
 
     `commit` is the version's. `ever` are the versions that have held each stage of `after`; `pull` is the merged pull
     request that brought the version, with its `reviews`, and the `roles` of their authors; `let_in` who approved an
-    environment of this run; `checks` those found by name at each commit. `untrue` is why an attestation that is there
-    does not hold good.
+    environment of this run; `checks` those found by name at each commit; `inputs` the input digest that the statement
+    names. `untrue` is why an attestation that is there does not hold good.
     """
 
     version: Version
@@ -45,6 +47,7 @@ class Facts:
     on_default: bool = True
     ever: Mapping[str, frozenset[Version]] = field(default_factory=dict)
     release: Release | None = None
+    inputs: str = ""
     pull: Pull | None = None
     reviews: Sequence[Review] = ()
     roles: Mapping[str, Role] = field(default_factory=dict)
@@ -180,7 +183,8 @@ def _checks(model: Model, gate: StagePolicy, facts: Facts) -> list[Lack] | dict[
     lacks, green = [], []
     commits = [facts.commit, *([facts.pull.head_sha] if facts.pull is not None else [])]
     for name in gate.checks:
-        found = [(sha, run) for sha in commits for run in facts.checks.get((sha, name), ()) if _counts(model, run)]
+        there = [(sha, run) for sha in commits for run in facts.checks.get((sha, name), ())]
+        found = [(sha, run) for sha, run in there if _counts(model, facts.inputs, run)]
         sha = found[0][0] if found else ""
         runs = [run for at, run in found if at == sha]  # the commit of the release speaks before the head
         red = next((one for one in runs if (one.status, one.conclusion) != ("completed", "success")), None)
@@ -191,6 +195,9 @@ def _checks(model: Model, gate: StagePolicy, facts: Facts) -> list[Lack] | dict[
                     reason_code="check_missing",
                     message=f"no check run {name!r} is on {' or '.join(one[:12] for one in commits)}",
                     remedy="let the workflow that makes this check run there, or correct its name in the policy",
+                    why="those of that name there are not of what the version was trained on, or another app's"
+                    if there
+                    else "",
                 )
             )
         elif red is not None:
@@ -207,9 +214,11 @@ def _checks(model: Model, gate: StagePolicy, facts: Facts) -> list[Lack] | dict[
     return lacks or ({"Checks": "; ".join(green)} if green else {})
 
 
-def _counts(model: Model, run: CheckRun) -> bool:
-    """A job of any workflow can bear the name of the gate's check, but not choose its external id."""
-    return run.name != check_name(model.name) or run.external_id.startswith(external_id(model.name, ""))
+def _counts(model: Model, inputs: str, run: CheckRun) -> bool:
+    """A check of the gate's name counts if GitHub Actions made it, and for the inputs that the statement names."""
+    if run.name != check_name(model.name):
+        return True
+    return run.app == MAKER and bool(inputs) and run.external_id == external_id(model.name, inputs)
 
 
 def _image(model: Model, gate: StagePolicy, facts: Facts) -> list[Lack] | dict[str, str]:

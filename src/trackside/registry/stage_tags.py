@@ -7,14 +7,14 @@ from datetime import datetime
 
 from trackside.command.evidence import moment
 from trackside.forge.model import TagObject
-from trackside.registry.promote import below, ever
+from trackside.registry.promote import below, ever, mine
 from trackside.registry.read import TagReader
 from trackside.registry.state import Event, RegistryState, fold
 from trackside.registry.tags import read as read_tag
 from trackside.registry.versions import Version, parse
 
 MOST = 20
-"""So many changes of a stage within `since` are looked at: each costs a call."""
+"""So many changes of a stage are looked at where fewer do: each costs a call."""
 
 
 class StageTags:
@@ -39,13 +39,17 @@ class StageTags:
         """Enough to tell what a rollback of a stage leads to."""
         return self._until(stage, lambda: self._plain(stage) and not below(self.state, self._model, stage)[1])
 
-    def recent(self, stage: str, since: datetime) -> tuple[Event, ...]:
-        """A stage's tags, newest first: back to the first of ours from before `since`, at most `MOST`."""
+    def recent(self, stage: str, since: datetime, *, every: bool = False) -> tuple[Event, ...]:
+        """A stage's tags, newest first: back to the first of ours from before `since`, whose date is GitHub's.
+
+        Of more than `MOST` none is read any more; with `every`, from there on anybody's date is believed instead.
+        """
         seen: list[Event] = []
-        for name in [one.name for one in self.state.history(self._model, stage)[:MOST]]:
+        for name in [one.name for one in self.state.history(self._model, stage)]:
             self.read([one for one in self.state.history(self._model, stage) if one.name == name])
             seen += [one for one in self.state.history(self._model, stage) if one.name == name]
-            if seen[-1].trailers.get("Run") and moment(seen[-1].date) < since:  # its date is GitHub's
+            many = len(seen) >= MOST
+            if (many and not every) or ((many or mine(seen[-1])) and moment(seen[-1].date) < since):
                 break
         return tuple(seen)
 

@@ -8,7 +8,7 @@ digest.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -139,9 +139,18 @@ def verified(bundle: str, digest: str, signer: Signer, verifier: Verifier, *, ur
 
 
 def any_verified(
-    bundles: Iterable[tuple[str, str]], digest: str, signer: Signer, trust: Trust, *, run: str
+    bundles: Iterable[tuple[str, str]],
+    digest: str,
+    signer: Signer,
+    trust: Trust,
+    *,
+    run: str,
+    judge: Callable[[Attestation], str] = lambda _: "",
 ) -> Attestation | None:
     """The first of bundles (JSON, address) that is verified and attests what a run made; None where there are none.
+
+    Args:
+        judge: says why one does not count all the same; empty where it does.
 
     Raises:
         DataError: there are some and none counts: the reasons of the first ones.
@@ -156,7 +165,10 @@ def any_verified(
         try:
             made = verified(text, digest, signer, verifier, url=url)
             _of_run(made.statement, run)
-            return made
+            why = judge(made)
+            if not why:
+                return made
+            errors.append(_invalid(why))
         except DataError as error:
             errors.append(error)
     codes = {one.reason_code for one in errors}
@@ -177,8 +189,12 @@ def attested(
     server: str = "https://github.com",
     workflow: str = "release.yml",
     trust: Trust | None = None,
+    statement: bytes | None = None,
 ) -> Attestation | None:
     """The verified attestation of a release's model that GitHub keeps; None where it keeps none.
+
+    Args:
+        statement: the released one, whose predicate must be what was signed, together with every file of the release.
 
     Raises:
         DataError: there are attestations, and none is verified for this run and repository.
@@ -190,7 +206,11 @@ def attested(
         return None
     signer = Signer(repository=repository, branch=reader.default_branch(), server=server, workflow=workflow)
     bundles = [(one.bundle, one.url) for one in found]
-    made = any_verified(bundles, release.model_digest, signer, trust or Trust(), run=release.run)
+
+    def judge(found: Attestation) -> str:
+        return "" if statement is None else foreign(found, statement) or unsigned(found, release)
+
+    made = any_verified(bundles, release.model_digest, signer, trust or Trust(), run=release.run, judge=judge)
     if made is None:
         raise DataError(
             f"GitHub lists {len(found)} attestations of {release.tag} without their contents",
@@ -199,6 +219,22 @@ def attested(
             reason_code="attestation_unsupported",
         )
     return made
+
+
+def foreign(made: Attestation, statement: bytes) -> str:
+    """Why an attestation is not of a released statement: empty where it signs the very same predicate."""
+    try:
+        said = json.loads(statement)["predicate"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return "the released statement cannot be read"
+    return "" if said == made.statement.get("predicate") else "another predicate is signed than that of the statement"
+
+
+def unsigned(made: Attestation, release: Release) -> str:
+    """Which recorded files an attestation does not name; empty where it names all."""
+    signed = subjects(made.statement)
+    names = [one.name for one in release.assets if one.digest not in signed]
+    return f"{', '.join(names)[:200]} is not among what was signed" if names else ""
 
 
 def in_files(paths: Iterable[Path]) -> list[tuple[str, str]]:

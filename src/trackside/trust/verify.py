@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -21,9 +21,8 @@ from trackside.registry.package import FOLDER, model_name, unpack
 from trackside.registry.tags import version_tag
 from trackside.system.process import Processes
 from trackside.train.files import digest as digest_of_path
-from trackside.train.provenance import subjects
 from trackside.trust.links import GET_ALL, LATER, STATEMENT, Check, Gathered, Measured, examine, verdict
-from trackside.trust.signatures import Attestation, Signer, Trust, any_verified, in_files
+from trackside.trust.signatures import Attestation, Signer, Trust, any_verified, foreign, in_files, unsigned
 
 if TYPE_CHECKING:
     from trackside.app import Context
@@ -249,17 +248,11 @@ def _signature(context: Context, source: Source, wish: Wish, known: Gathered, fo
         where = "--bundle FILE names one" if wish.offline else "the job attest of release.yml signs versions"
         return Check(name="signature", state="unknown", detail="there is no attestation", remedy=where)
     here = known.files.get(STATEMENT)
-    said = _predicate(here.content) if here is not None else None
-    if said is None:
+    if here is None:
         return Check(name="signature", state="unknown", detail=f"{STATEMENT} is not here", remedy=GET_ALL)
-    if said != made.statement.get("predicate"):
-        return Check(
-            name="signature", state="failed", expected=f"the predicate of {STATEMENT}", found="another one is signed"
-        )
-    signed = subjects(made.statement)
-    unsigned = [one.name for one in release.assets if one.digest not in signed]
-    if unsigned:
-        found = f"{', '.join(unsigned)[:200]} is not among what was signed"
+    if found := foreign(made, here.content):
+        return Check(name="signature", state="failed", expected=f"the predicate of {STATEMENT}", found=found)
+    if found := unsigned(made, release):
         return Check(name="signature", state="failed", expected="every file of the release", found=found)
     return Check(name="signature", state="ok", detail=f"{made.signer} {made.url}".rstrip())
 
@@ -307,13 +300,6 @@ def _branch(context: Context, repo: Path | None) -> str:
         if said.startswith("origin/"):
             return said.removeprefix("origin/")
     return "main"
-
-
-def _predicate(content: bytes) -> Any:
-    try:
-        return msgspec.json.decode(content)["predicate"]
-    except (msgspec.DecodeError, UnicodeDecodeError, LookupError, TypeError, RecursionError):
-        return None
 
 
 def _say(context: Context, source: Source, known: Gathered, checks: list[Check], good: bool) -> None:
