@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
 import sys
@@ -14,16 +15,19 @@ from typing import Any
 import msgspec
 
 from conftest import user
+from trackside import __version__
 from trackside.app import Context
 from trackside.cli import parser
 from trackside.documents.codec import dump
 from trackside.documents.image import Image, Smoke
 from trackside.documents.release import Release
-from trackside.documents.run import Metric
+from trackside.documents.run import Artifact, Environment, Metric, Run, Source, Trigger
 from trackside.errors import TracksideError
 from trackside.registry.package import Package
+from trackside.registry.release import statement_of
 from trackside.registry.tags import message
 from trackside.sandbox.server import Sandbox
+from trackside.store.layout import run_path
 from trackside.system.process import Processes
 from trackside.train.files import digest
 
@@ -56,6 +60,7 @@ class Registry:
     env: dict[str, str] = field(default_factory=dict)
     days: int = 0
     records: dict[str, Release] = field(default_factory=dict)
+    runs: dict[str, Run] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.env = {
@@ -94,10 +99,9 @@ class Registry:
         state: str = "published",
         **changes: Any,
     ) -> Release:
-        """A released version: commit, tag, release with its files, record."""
+        """A released version: commit, run, tag, release with its files, record."""
         tag = f"{model}@v{version}"
         commit = self.sandbox.hub.commit_folder(self.repo, "main", {"v": tag.encode()}, tag, ADA)
-        self.tag(tag, commit, {"Actor": "ada", "Run-Id": "r" + version.replace(".", "")})
         folder = self.folder / f"made-{len(self.records)}"
         folder.mkdir(parents=True)
         source = folder / "model"
@@ -110,7 +114,19 @@ class Registry:
         trained = digest("model", folder)[0]
         package = Package(folder=folder, limit=self.limit)
         package.add_model(source, path, trained)
-        package.add("run", "run.json", b'{"run": 1}\n')
+        metrics = [
+            Metric(name="auc", value=auc, file="metrics.json", direction="max"),
+            Metric(name="loss", value=loss, file="metrics.json", direction="min"),
+            Metric(name="rows", value=1000.0, file="metrics.json"),
+        ]
+        made = Artifact(path=path, role="model", digest=trained, size=1)
+        run = trained_by(self.repo, model, version, commit, made, metrics)
+        stated = statement_of(run, self.sandbox.url)
+        said = {"Actor": "ada", "Run-Id": run.id, "Statement-Sha256": hashlib.sha256(stated).hexdigest()}
+        self.tag(tag, commit, said)
+        self.ran(run)
+        package.add("run", "run.json", dump(run))
+        package.add("statement", "provenance.intoto.json", stated)
         package.add("card", "README.md", b"# card\n", "text/markdown")
         doc = self.sandbox.hub.add_release(
             self.repo, {"tag_name": tag, "name": tag, "body": "", "draft": True, "target_commitish": commit}, ADA
@@ -125,17 +141,14 @@ class Registry:
             version=version,
             tag=tag,
             commit=commit,
-            run="r" + version.replace(".", ""),
+            run=run.id,
             state=state,  # type: ignore[arg-type]
             release_id=doc["id"],
             url=f"{self.sandbox.url}/{self.repo}/releases/tag/{tag}",
             model_digest=trained,
+            statement_digest="sha256:" + hashlib.sha256(stated).hexdigest(),
             pull_request=7,
-            metrics=[
-                Metric(name="auc", value=auc, file="metrics.json", direction="max"),
-                Metric(name="loss", value=loss, file="metrics.json", direction="min"),
-                Metric(name="rows", value=1000.0, file="metrics.json"),
-            ],
+            metrics=metrics,
             assets=package.assets,
         )
         release = msgspec.structs.replace(release, **changes)
@@ -146,6 +159,11 @@ class Registry:
         """Write a release's record as it stands."""
         self.records[release.tag] = release
         self.data({f"releases/{release.model}/{release.version}.json": dump(release)})
+
+    def ran(self, run: Run) -> None:
+        """Write a run's record as it stands."""
+        self.runs.setdefault(run.id, run)
+        self.data({run_path(run.model, run.id): dump(run)})
 
     def data(self, files: Mapping[str, bytes | None]) -> None:
         self.sandbox.hub.commit_folder(self.repo, "trackside-data", dict(files), "Record", ADA)
@@ -187,6 +205,25 @@ class Registry:
         words = ["models", *(str(one) for one in argv)]
         words += ["--repo", str(clone)] if clone is not None else ["--repository", self.repo]
         return run(words, {**self.env, **({"COLUMNS": str(columns)} if columns else {}), **env})
+
+
+def trained_by(repo: str, model: str, version: str, commit: str, made: Artifact, metrics: Sequence[Metric]) -> Run:
+    """The run of a version."""
+    return Run(
+        id="r" + version.replace(".", ""),
+        model=model,
+        status="succeeded",
+        reason_code="trained",
+        input_digest="sha256:" + "0" * 64,
+        source=Source(repository=repo, commit=commit),
+        trigger=Trigger(event="push"),
+        started_at=DAY.format(1),
+        finished_at=DAY.format(1),
+        environment=Environment(python="3.12.1", os="linux"),
+        artifacts=[made],
+        metrics=list(metrics),
+        trackside=__version__,
+    )
 
 
 def run(words: Sequence[str], env: Mapping[str, str]) -> Answered:

@@ -195,12 +195,47 @@ def test_what_which_says(world: Registry) -> None:
         assert reason in got.err
 
 
+DOUBTS = {
+    "assigned and taken back by one number": ["tw@v1.0.0", "tw#prod#3", "tw#prod!#3"],
+    "the same after an assignment": ["tw@v1.0.0", "tw#prod#1", "tw#prod!#3", "tw#prod#3"],
+    "of a commit without a version": ["tw@v1.0.0", "elsewhere tw#prod#1"],
+    "of a version registered at two commits": ["tw@v1.0.0#1", "elsewhere tw@v1.0.0#2", "elsewhere tw#prod#3"],
+    "of a version and of another commit": ["tw@v1.0.0", "elsewhere tw#prod#1 1.0.0"],
+}
+
+
+@pytest.mark.parametrize("kind", DOUBTS)
+def test_where_which_gives_no_answer_nobody_is_given_one(world: Registry, kind: str) -> None:
+    """`list` and `show` print `?`, neither a version nor that nobody is in the stage."""
+    bare = world.sandbox.hub.bare(world.repo)
+    here, elsewhere = world.records["delay@v1.0.0"].commit, bare.git("rev-parse", "main").text.strip()
+    for name in DOUBTS[kind]:
+        tag, _, version = name.removeprefix("elsewhere ").partition(" ")
+        world.tag(tag, elsewhere if name.startswith("elsewhere") else here, {"Version": version} if version else {})
+    clone = world.clone()
+    asked = world.ask("which", "tw#prod", clone=clone)
+    assert (asked.code, asked.out) == (7, "")
+    assert world.ask("list", "tw", "--json", clone=clone).json["models"][0]["stages"] == {"prod": "?"}
+    assert "prod ?" in world.ask("list", "tw", clone=clone, columns=120).out
+    shown = world.ask("show", "tw", "--json", clone=clone).json
+    assert shown["stages"]["prod"]["version"] == "?"
+    assert [one["stages"] for one in shown["versions"]] == [[]]
+    row = next(line for line in world.ask("show", "tw", clone=clone, columns=200).out.splitlines() if "prod" in line)
+    assert row.split()[:2] == ["prod", "?"]
+    assert len(row.split()) > 4, "and why"
+
+
 def test_hostile_words_steer_neither_terminal_nor_runner(world: Registry) -> None:
     bad = "\x1b[2J\x1b]0;own\x07 ::set-output name=x::y\r\n##[error]x \u202e\ud83d\ude00 \x00"
     bad = bad.encode("utf-16", "surrogatepass").decode("utf-16").replace("\0", "").replace("\r\n", " ")
     release = world.records["delay@v1.1.0"]
     metrics = [msgspec.structs.replace(one, name=one.name + bad) for one in release.metrics]
-    world.record(msgspec.structs.replace(release, metrics=metrics, url=bad, run=bad))
+    world.record(msgspec.structs.replace(release, run=bad))
+    refused = world.ask("which", "delay@v1.1.0", clone=world.clone())
+    assert refused.code == 7
+    assert not [char for char in refused.err if not char.isprintable() and char != "\n"]
+    assert "##[" not in refused.err
+    world.record(msgspec.structs.replace(release, metrics=metrics, url=bad))
     world.promote("prod", release, 9, Reason=bad, Actor=bad, Comment=bad)
     world.image(release, DIGEST, reference=f"host/{bad}:1", bento=bad)
     text = f"artifacts: {{delay: {{path: {json.dumps(bad)}, type: {json.dumps(bad)}, desc: {json.dumps(bad)}}}}}\n"

@@ -100,7 +100,7 @@ def test_all_files_of_a_release(world: Registry, workdir: Path) -> None:
     world.version("delay", "1.0.0", BIG)
     got = world.ask("get", "delay@latest", "--all", "-o", workdir / "out", "--json", clone=world.clone())
     assert got.code == 0, got.err
-    assert left(workdir / "out") == ["README.md", "delay.skops", "manifest.json", "run.json"]
+    assert left(workdir / "out") == ["README.md", "delay.skops", "manifest.json", "provenance.intoto.json", "run.json"]
     assert sorted(Path(one).name for one in got.json["files"]) == left(workdir / "out")
 
 

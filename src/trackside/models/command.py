@@ -47,6 +47,7 @@ def _which(one: argparse.ArgumentParser) -> None:
     shared(one, below=True)
     spec(one)
     wanted = one.add_mutually_exclusive_group()
+    _unbound(one)
     for name, text in (
         ("commit", "print the commit that was released"),
         ("digest", "print the digest of the model file"),
@@ -67,9 +68,15 @@ def _get(one: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="name that a pickle of this model may import, as the refusal lists them",
     )
+    _unbound(one)
     one.add_argument("--force", action="store_true", help="replace a file that differs")
     one.add_argument("--no-progress", action="store_true", help="say nothing while it goes")
     one.add_argument("--dry-run", action="store_true", help="say what would be fetched, write nothing")
+
+
+def _unbound(one: argparse.ArgumentParser) -> None:
+    text = "believe the data branch where the version's tag names no statement"
+    one.add_argument("--unbound", action="store_true", help=text)
 
 
 def _limit(one: argparse.ArgumentParser, default: int) -> None:
@@ -123,7 +130,7 @@ def _whiched(context: Context, arguments: argparse.Namespace) -> int:
     from trackside.models.version import which
     from trackside.models.which import parse_spec
 
-    return which(context, _source(context, arguments), parse_spec(arguments.spec), arguments.wanted)
+    return which(context, _source(context, arguments), parse_spec(arguments.spec), arguments.wanted, arguments.unbound)
 
 
 def _got(context: Context, arguments: argparse.Namespace) -> int:
@@ -135,6 +142,7 @@ def _got(context: Context, arguments: argparse.Namespace) -> int:
         folder=arguments.out,
         everything=arguments.all,
         trust=tuple(arguments.trust),
+        unbound=arguments.unbound,
         force=arguments.force,
         quiet=arguments.no_progress,
         dry_run=arguments.dry_run,

@@ -17,6 +17,7 @@ from trackside.models.layout import columns, printable
 from trackside.models.progress import Progress
 from trackside.models.which import LINK
 from trackside.system.clock import SystemClock
+from trackside.system.files import sha256_of
 
 if TYPE_CHECKING:
     from trackside.app import Context
@@ -125,6 +126,15 @@ class Fetcher:
         )
 
     def download(self, asset_id: int, to: Path, *, digest: str) -> None:
-        """A copy of a file that is here."""
+        """A copy of a file that is here, its bytes checked: others may write the cache. Raises DataError."""
         del asset_id
         shutil.copyfile(self.held[digest], to)
+        if sha256_of(to) != digest:
+            to.unlink()
+            raise DataError(
+                f"{printable(to.name)} of {self.release.tag} was changed in the cache while it was copied",
+                why=str(self.held[digest]),
+                remedy="find out who writes there, then ask again; XDG_CACHE_HOME names another cache",
+                link=LINK,
+                reason_code="content_mismatch",
+            )

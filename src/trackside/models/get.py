@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,13 +15,14 @@ import msgspec
 from trackside.documents.codec import MAX_BYTES
 from trackside.documents.release import Release
 from trackside.errors import ConfigError, DataError, NotFound, Refused
-from trackside.models.cache import Cache, folder_alone
+from trackside.models.bound import cache_of, need_bound
+from trackside.models.cache import folder_alone
 from trackside.models.fetch import Fetcher
 from trackside.models.layout import emit, printable, size
 from trackside.models.version import tell
 from trackside.models.which import LINK, Found, Spec, confirm, find
 from trackside.registry.read import fetch, fetch_model
-from trackside.system.files import cache_folder
+from trackside.store.layout import FETCH_DATA
 from trackside.train.files import digest
 from trackside.trust.gate import SAFE_FORMATS, scan
 
@@ -39,12 +41,15 @@ SHOWN = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What is asked for. `everything`: the other files of the release too; `trust`: names that a pickle may import."""
+    """What is asked for. `everything`: the other files of the release too; `trust`: names that a pickle may import;
+    `unbound`: also where the tag does not bear out the record.
+    """
 
     spec: Spec
     folder: Path
     everything: bool = False
     trust: tuple[str, ...] = ()
+    unbound: bool = False
     force: bool = False
     quiet: bool = False
     dry_run: bool = False
@@ -56,22 +61,21 @@ def get(context: Context, source: Source, wish: Wish) -> int:
     Raises:
         NotFound: no such version, no published release of it, or a file of it is gone.
         DataError: something is not what was released.
-        Refused: the model could run code when it is loaded (`model_unsafe`).
+        Refused: the model could run code when it is loaded (`model_unsafe`), or nothing but the data branch says what
+            the version is (`record_unbound`).
         ConfigError: the folder has another file of that name (`target_exists`), or cannot be written.
     """
     found = find(source, wish.spec)
     release = _published(source, found)
     confirm(found, release)
     tell(found)
-    cache = cache_folder(context.env)
-    if cache is None:
-        raise ConfigError("there is no place for a cache", remedy="set XDG_CACHE_HOME or HOME", link=LINK)
+    cache = cache_of(context)
     wanted = [one for one in release.assets if wish.everything or one.role in ("model", "manifest")]
     quiet = wish.quiet or context.json
     try:
-        fetcher = Fetcher(
-            context=context, source=source, cache=Cache(cache), release=release, wanted=wanted, quiet=quiet
-        )
+        need_bound(context, source, found, release, unbound=wish.unbound)
+        _apart(release)
+        fetcher = Fetcher(context=context, source=source, cache=cache, release=release, wanted=wanted, quiet=quiet)
         document = _planned(fetcher, wish) if wish.dry_run else _got(fetcher, wish)
     except (DataError, NotFound) as error:
         error.remedy = error.remedy or "trackside models doctor"
@@ -96,7 +100,7 @@ def _published(source: Source, found: Found) -> Release:
         f"{found.tag} has no published release",
         why=damaged
         or (f"its release is only {release.state}" if release is not None else "the data branch has no record of it"),
-        remedy="git fetch origin trackside-data; then: trackside models doctor",
+        remedy=f"{FETCH_DATA}; then: trackside models doctor",
         link=LINK,
         reason_code="release_missing",
     )
@@ -115,6 +119,23 @@ def _identity(found: Found, release: Release) -> dict[str, Any]:
 def target_name(release: Release) -> str:
     """What the model is called where it is put: the last part of its path. Raises DataError for what no model is."""
     return _plain(next(one.path for one in release.assets if one.role == "model").rpartition("/")[2])
+
+
+def _apart(release: Release) -> None:
+    """That no file of a release takes another's place, on any file system. Raises DataError."""
+    others = [one.name for one in release.assets if one.role != "model"]
+    names = [target_name(release), *others]
+    assets = [one.name for one in release.assets]
+    for told in (names, assets):
+        plain = [unicodedata.normalize("NFKC", one).casefold() for one in told]
+        twice = next((name for at, name in enumerate(plain) if name in plain[:at]), "")
+        if twice:
+            raise DataError(
+                f"two files of {release.tag} are called {printable(twice)[:100]!r}",
+                why="one would take the place of the other",
+                link=LINK,
+                reason_code="document_invalid",
+            )
 
 
 def _plain(name: str) -> str:

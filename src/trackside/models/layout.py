@@ -107,6 +107,7 @@ def table(
         shrink: columns that may be broken into lines, with their least width, the first one first.
         lines: of a cell at most; 0: as many as it takes.
     """
+    head = [printable(cell) for cell in head]
     cells = [[printable(cell) for cell in row] for row in rows]
     kept = [at for at in range(len(head)) if any(row[at] for row in cells)]
     widths = {at: max(width(head[at]), *(width(row[at]) for row in cells)) for at in kept}

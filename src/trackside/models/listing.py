@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trackside.models.artifacts import Described, Project, project
 from trackside.models.layout import age, columns, emit, stamp, table
-from trackside.models.which import NONE_YET, latest, unexplained, unknown_model
+from trackside.models.which import NONE_YET, latest, undecided, unexplained, unknown_model
 from trackside.registry.state import RegistryState
 from trackside.registry.versions import Version
 
@@ -66,10 +66,10 @@ def stage_order(state: RegistryState, said: Described, model: str) -> tuple[str,
 
 def holder_text(state: RegistryState, model: str, stage: str) -> str:
     """`v1.2.0`; `?` where the tags leave it open, empty where nothing is in the stage."""
-    if state.holder_event(model, stage) is None:
-        return ""
+    if undecided(state, model, stage) is not None:
+        return "?"
     version = state.holder(model, stage)
-    return "?" if version is None or state.ambiguous(model, stage) is not None else f"v{version}"
+    return f"v{version}" if version is not None else ""
 
 
 def list_models(context: Context, source: Source, model: str, now: datetime) -> int:

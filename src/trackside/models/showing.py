@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,8 @@ from trackside.models.artifacts import Described, project
 from trackside.models.history import actor, entry
 from trackside.models.layout import age, columns, emit, printable, stamp, table, utc
 from trackside.models.listing import holder_text, stage_order, warn
-from trackside.models.which import unknown_model
+from trackside.models.which import undecided, unknown_model
+from trackside.registry.binding import bond, holds_it
 from trackside.registry.state import Event, RegistryState
 from trackside.registry.versions import Version
 
@@ -34,7 +35,7 @@ METRICS = 3
 class Line:
     """A version: `live` is False where it was taken out of use; `before` is the version that it is compared with.
 
-    `bare`: no version of the model has a record, as in a registry of tags alone.
+    `bare`: no version of the model has a record, as in a registry of tags alone. `odd`: why its record is left out.
     """
 
     version: Version
@@ -45,12 +46,15 @@ class Line:
     image: Image | None
     before: Release | None
     bare: bool = False
+    odd: str = ""
 
     @property
     def state(self) -> str:
         """What keeps it from being used; empty where nothing does."""
         if not self.live:
             return "deprecated"
+        if self.odd:
+            return self.odd
         if self.release is None:
             return "" if self.bare else "no release"
         return "" if self.release.state == "published" else self.release.state
@@ -77,8 +81,22 @@ def better(metric: Metric, change: float | None) -> str:
     return "better" if (change > 0) == (metric.direction == "max") else "worse"
 
 
-def lines(source: Source, state: RegistryState, model: str, limit: int, highest: Version | None = None) -> list[Line]:
-    """The newest `limit` versions (0: all) from `highest` downwards, highest first, with their records."""
+_ODD = {"bound": "", "unbound": "", "moved": "tag moved", "differs": "another record"}
+
+
+def lines(
+    source: Source,
+    state: RegistryState,
+    model: str,
+    limit: int,
+    highest: Version | None = None,
+    *,
+    check: bool = True,
+) -> list[Line]:
+    """The newest `limit` versions (0: all) from `highest` downwards, highest first, with their records.
+
+    `check`: records that their tags do not bear out are left out, and so are images of something else.
+    """
     gone = state.deregistered(model)
     live = set(state.versions(model))
     order = sorted((one for one in {*live, *gone} if highest is None or one <= highest), reverse=True)
@@ -86,25 +104,32 @@ def lines(source: Source, state: RegistryState, model: str, limit: int, highest:
     releases = source.releases_of(model, wanted)
     bare = not releases and not source.recorded(model).get(model)
     images = source.images_of(model, releases)
+    if check:
+        images = {one: image for one, image in images.items() if holds_it(image, releases[one])}
+    events = {one: state.version_event(model, one) or gone[one] for one in wanted}
+    odd = {one: _ODD[bond(events[one], releases[one]).state] for one in releases} if check else {}
+    for one in (one for one, why in odd.items() if why):
+        del releases[one]
+        images.pop(one, None)
     held: dict[Version, list[str]] = {}
     for stage in state.stages(model):
         version = state.holder(model, stage)
-        if version is not None and state.ambiguous(model, stage) is None:
+        if version is not None and undecided(state, model, stage) is None:
             held.setdefault(version, []).append(stage)
     made = []
     for at, version in enumerate(wanted[:limit] if limit else wanted):
-        event = state.version_event(model, version) or gone[version]
         before = next((releases[one] for one in wanted[at + 1 :] if one in releases), None)
         made.append(
             Line(
                 version=version,
-                event=event,
+                event=events[version],
                 live=version in live,
                 stages=tuple(held.get(version, ())),
                 release=releases.get(version),
                 image=images.get(version),
                 before=before,
                 bare=bare,
+                odd=odd.get(version, ""),
             )
         )
     return made
@@ -122,9 +147,10 @@ def show_model(context: Context, source: Source, model: str, limit: int, now: da
     known = project(source.text, [model])
     said = known.of(model)
     made = lines(source, state, model, limit)
+    doubts = unproven(context, source, made)
     warn((*known.problems, *(f"{one.path} is left out: {one.why}" for one in source.problems)))
     if context.json:
-        emit(context, document(source.repository, state, model, said, made))
+        emit(context, document(source.repository, state, model, said, made, doubts))
         return 0
     room = columns(context)
     context.say(heading(state, model, said))
@@ -140,6 +166,26 @@ def show_model(context: Context, source: Source, model: str, limit: int, now: da
     for problem in state.problems(model):
         context.say(f"\nproblem: {problem.message}\n    fix: {problem.remedy}")
     return 0
+
+
+def unproven(context: Context, source: Source, made: Sequence[Line]) -> dict[Version, str]:
+    """Versions with a record that only the data branch speaks for, and why; they are told on standard error."""
+    from trackside.models.bound import doubt
+
+    known = {one.version: one.release for one in made if one.release is not None}
+    runs = source.runs_of(known)
+    told = {
+        one.version: doubt(context, one.event, one.release, runs.get(one.version))
+        for one in made
+        if one.release is not None
+    }
+    doubts = {version: why for version, why in told.items() if why}
+    if doubts:
+        version, why = next(iter(doubts.items()))
+        more = f", and for {len(doubts) - 1} more" if len(doubts) > 1 else ""
+        tag = known[version].tag
+        warn([f"only the data branch speaks for the record of {tag}: {why}{more}; trackside models verify {tag}"])
+    return doubts
 
 
 def heading(state: RegistryState, model: str, said: Described) -> str:
@@ -159,13 +205,14 @@ def stage_table(state: RegistryState, said: Described, model: str, now: datetime
     """Who is in which stage, since when, by whom and why."""
     cells = []
     for stage in stage_order(state, said, model):
-        event = state.holder_event(model, stage)
-        if event is None:
+        event, doubt = state.holder_event(model, stage), undecided(state, model, stage)
+        if doubt is not None:
+            cells.append([stage, "?", "", "", doubt.message])
+        elif event is None:
             cells.append([stage, "-", "", "", ""])
-            continue
-        problem = state.ambiguous(model, stage)
-        why = entry(state, event).reason if problem is None else problem.message
-        cells.append([stage, holder_text(state, model, stage), age(event.date, now), actor(event), why])
+        else:
+            why = entry(state, event).reason
+            cells.append([stage, holder_text(state, model, stage), age(event.date, now), actor(event), why])
     head = ["STAGE", "VERSION", "SINCE", "PROMOTED BY", "WHY"]
     return table(head, cells, room=room, shrink={4: 16, 3: 8, 0: 8}, lines=0)
 
@@ -232,15 +279,21 @@ def _figure(one: Line, name: str) -> str:
 
 
 def document(
-    repository: str, state: RegistryState, model: str, said: Described, made: Sequence[Line]
+    repository: str,
+    state: RegistryState,
+    model: str,
+    said: Described,
+    made: Sequence[Line],
+    doubts: Mapping[Version, str],
 ) -> dict[str, Any]:
-    """The model for tools."""
+    """The model for tools; `doubts` as `unproven` gives them."""
     gone = state.deprecated(model)
     stages = {}
     for stage in stage_order(state, said, model):
-        event = state.holder_event(model, stage)
+        held = holder_text(state, model, stage)
+        event = state.holder_event(model, stage) if held != "?" else None
         stages[stage] = {
-            "version": holder_text(state, model, stage),
+            "version": held,
             "tag": event.name if event is not None else "",
             "since": stamp(event.date) if event is not None else "",
             "actor": actor(event) if event is not None else "",
@@ -256,7 +309,7 @@ def document(
         "labels": list(said.labels),
         "deprecated": gone.name if gone is not None else "",
         "stages": stages,
-        "versions": [line_document(one) for one in made],
+        "versions": [line_document(one, doubts.get(one.version, "")) for one in made],
         "problems": [
             {"code": one.code, "tag": one.tag, "message": one.message, "remedy": one.remedy}
             for one in state.problems(model)
@@ -264,7 +317,7 @@ def document(
     }
 
 
-def line_document(one: Line) -> dict[str, Any]:
+def line_document(one: Line, unproven: str = "") -> dict[str, Any]:
     """A version for tools; `change` of a metric is against the version before."""
     release, image = one.release, one.image
     return {
@@ -275,6 +328,7 @@ def line_document(one: Line) -> dict[str, Any]:
         "actor": actor(one.event),
         "deprecated": not one.live,
         "stages": list(one.stages),
+        "unproven": one.odd or unproven,
         "release": release.state if release is not None else "",
         "url": release.url if release is not None else "",
         "run": release.run if release is not None else "",

@@ -78,6 +78,10 @@ class Source(Protocol):
 
     def run(self, model: str, run_id: str) -> Run | None: ...
 
+    def runs_of(self, releases: Mapping[Version, Release]) -> dict[Version, Run]:
+        """The runs of some versions of one model, those that there are: one question."""
+        ...
+
     def runs(self, model: str = "") -> tuple[Run, ...]:
         """Every recorded run, oldest first by start time."""
         ...
@@ -144,6 +148,9 @@ class Records(ABC):
 
     def run(self, model: str, run_id: str) -> Run | None:
         return self._one(run_path(model, run_id), self._run)
+
+    def runs_of(self, releases: Mapping[Version, Release]) -> dict[Version, Run]:
+        return self._of({version: run_path(one.model, one.run) for version, one in releases.items()}, self._run)
 
     def runs(self, model: str = "") -> tuple[Run, ...]:
         found = self._all("runs", model, lambda path: run_of_path(path) is not None, self._run)

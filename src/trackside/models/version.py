@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from trackside.errors import NotFound
+from trackside.errors import DataError, NotFound
 from trackside.models.history import actor, course, entry
 from trackside.models.history import shown as log
 from trackside.models.layout import age, columns, emit, printable, size, table, utc
 from trackside.models.listing import warn
 from trackside.models.which import LINK, Found, Spec, confirm, find
+from trackside.registry.binding import holds_it
+from trackside.store.layout import FETCH_DATA
 
 if TYPE_CHECKING:
     from trackside.app import Context
+    from trackside.documents.image import Image
     from trackside.documents.release import Release
     from trackside.models.showing import Line
     from trackside.models.source import Source
@@ -24,18 +27,20 @@ SCHEMA = "trackside.which/1"
 Wanted = Literal["version", "commit", "digest", "image"]
 
 
-def which(context: Context, source: Source, spec: Spec, wanted: Wanted) -> int:
+def which(context: Context, source: Source, spec: Spec, wanted: Wanted, unbound: bool = False) -> int:
     """Print the version that a name means, or its commit, the digest of its model file or its image.
 
     Raises:
         NotFound, DataError: see `find`; no record says what is `wanted` (`release_missing`, `image_missing`).
+        Refused: only a record says the digest (`record_unbound`), unless `unbound`.
     """
     found = find(source, spec)
     release = source.release(found.model, found.version)
     confirm(found, release)
     image = source.image(found.model, found.version) if wanted == "image" or context.json else None
+    _need_of(found, release, image)
     tell(found)
-    digest = release.model_digest if release is not None else ""
+    digest, why = _digest(context, source, found, release, needed=wanted == "digest", unbound=unbound)
     reference = image_reference(image.reference, image.digest) if image is not None else ""
     if context.json:
         emit(
@@ -53,7 +58,7 @@ def which(context: Context, source: Source, spec: Spec, wanted: Wanted) -> int:
                 "image": reference,
                 "release": release.state if release is not None else "",
                 "deprecated": found.retired.name if found.retired is not None else "",
-                "problems": [one.message for one in found.problems],
+                "problems": [*(one.message for one in found.problems), *([why] if why else [])],
             },
         )
         return 0
@@ -65,12 +70,50 @@ def which(context: Context, source: Source, spec: Spec, wanted: Wanted) -> int:
     if not answers[wanted]:
         raise NotFound(
             f"{found.tag} has no record of its release",
-            remedy="git fetch origin trackside-data; then trackside models doctor",
+            remedy=f"{FETCH_DATA}; then: trackside models doctor",
             link=LINK,
             reason_code="release_missing",
         )
     context.say(printable(answers[wanted]))
     return 0
+
+
+def _digest(
+    context: Context, source: Source, found: Found, release: Release | None, *, needed: bool, unbound: bool
+) -> tuple[str, str]:
+    """The model's digest, and why it is not told."""
+    if release is None or not (needed or context.json):
+        return "", ""
+    from trackside.models.bound import doubt, need_bound
+
+    if needed:
+        need_bound(context, source, found, release, unbound=unbound)
+        return release.model_digest, ""
+    why = doubt(context, found.event, release, source.run(release.model, release.run))
+    if why and not unbound:
+        return "", f"the digest is not told: {why}"
+    return release.model_digest, ""
+
+
+def _need_of(found: Found, release: Release | None, image: Image | None) -> None:
+    """That an image's record is of this version, and the image the one that the stage's tag names, if it names one.
+
+    Raises:
+        DataError: it is not (`record_differs`).
+    """
+    if image is None:
+        return
+    named = found.stage.trailers.get("Image", "") if found.stage is not None else ""
+    here = (image_reference(image.reference, image.digest), image.digest)
+    other = named not in ("", *here) and named.rpartition("@")[2] != image.digest
+    if other or (release is not None and not holds_it(image, release)):
+        raise DataError(
+            f"the record of the image is not of {found.tag}",
+            why=f"{found.stage.name} names {printable(named)[:200]}" if other and found.stage is not None else "",
+            remedy="somebody changed it on the data branch, or promote again to name another image",
+            link=LINK,
+            reason_code="record_differs",
+        )
 
 
 def tell(found: Found) -> None:
@@ -91,19 +134,21 @@ def image_reference(reference: str, digest: str) -> str:
 
 def show_version(context: Context, source: Source, spec: Spec, now: datetime) -> int:
     """Print a version. Raises NotFound, DataError: see `find`."""
-    from trackside.models.showing import line_document, lines
+    from trackside.models.showing import line_document, lines, unproven
 
     found = find(source, spec)
     state = source.state(found.model)
-    (line,) = lines(source, state, found.model, 1, found.version)
+    (line,) = lines(source, state, found.model, 1, found.version, check=False)
     confirm(found, line.release)
+    _need_of(found, line.release, line.image)
     tell(found)
+    (why,) = unproven(context, source, [line]).values() or [""]
     events = [one for one in course(state, found.model)[::-1] if _about(state, one, found)]
     if context.json:
         emit(
             context,
             {
-                **line_document(line),
+                **line_document(line, why),
                 "schema": "trackside.version/1",
                 "repository": source.repository,
                 "model": found.model,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from trackside.errors import ConfigError, DataError, NotFound
+from trackside.registry.binding import bond
 from trackside.registry.state import Event, Problem, RegistryState
 from trackside.registry.story import counter
 from trackside.registry.tags import read, version_tag
@@ -153,28 +154,34 @@ def resolve(state: RegistryState, spec: Spec) -> Found:
     about = [
         one for one in state.problems(spec.model) if one.version == version or (spec.stage and one.stage == spec.stage)
     ]
-    open_ones = [one for one in about if one.version == version and (one.ambiguous or one.code == "version_moved")]
-    if holds is not None:
-        open_ones += [one for one in about if one.tag == holds.name and one.code == "stage_commit_differs"]
-    if open_ones:
-        raise _ambiguous(open_ones[0])
+    doubt = _contested(state, spec.model, version)
+    if doubt is not None:
+        raise _ambiguous(doubt)
     retired = state.deregistered(spec.model).get(version) or state.deprecated(spec.model)
     return Found(spec=spec, version=version, event=event, stage=holds, retired=retired, problems=tuple(about))
 
 
 def confirm(found: Found, release: Release | None) -> None:
-    """That the tag is the one that was made when the version was registered.
+    """That the tag is the one that was made when the version was registered, and the record the one that it names.
 
     Raises:
-        DataError: it was moved since (`tag_moved`).
+        DataError: the tag was moved since (`tag_moved`), or the record is another (`record_differs`).
     """
     if release is None:
         return
-    event, made = found.event, release.tag_object
-    if (event.commit and release.commit and event.commit != release.commit) or (made and event.object != made):
+    event, seen = found.event, bond(found.event, release)
+    if seen.state == "differs":
+        raise DataError(
+            f"the record of {found.tag} is not the one that its tag names",
+            why=seen.why,
+            remedy="trackside models doctor",
+            link=LINK,
+            reason_code="record_differs",
+        )
+    if seen.state == "moved":
         raise DataError(
             f"the tag {event.name} is not the one that the release was made with",
-            why=f"it is at {event.commit[:12]}; the release was made of {release.commit[:12]}",
+            why=seen.why,
             remedy=f"git fetch --force origin 'refs/tags/{event.name}:refs/tags/{event.name}'; if it is so there too: "
             "trackside models doctor",
             link=LINK,
@@ -182,8 +189,30 @@ def confirm(found: Found, release: Release | None) -> None:
         )
 
 
+def undecided(state: RegistryState, model: str, stage: str) -> Problem | None:
+    """Why nobody is told which version is in a stage, or that none is; None where the tags are clear."""
+    problem, holds = state.ambiguous(model, stage), state.holder_event(model, stage)
+    if problem is not None or holds is None:
+        return problem
+    version = state.version_of(holds)
+    about = [one for one in state.problems(model) if one.tag == holds.name and one.code.startswith("stage_")]
+    if version is not None:
+        differs = (one for one in about if one.code == "stage_commit_differs")
+        return _contested(state, model, version) or next(differs, None)
+    said = f"{holds.name} names no version"
+    remedy = "promote a version that is registered"
+    unknown = Problem(code="stage_without_version", tag=holds.name, message=said, remedy=remedy, model=model)
+    return about[0] if about else unknown
+
+
+def _contested(state: RegistryState, model: str, version: Version) -> Problem | None:
+    """Why nobody can tell what a version is."""
+    about = (one for one in state.problems(model) if one.version == version)
+    return next((one for one in about if one.ambiguous or one.code == "version_moved"), None)
+
+
 def _holder(state: RegistryState, spec: Spec) -> Event:
-    problem = state.ambiguous(spec.model, spec.stage)
+    problem = undecided(state, spec.model, spec.stage)
     if problem is not None:
         raise _ambiguous(problem)
     holds = state.holder_event(spec.model, spec.stage)
@@ -195,14 +224,6 @@ def _holder(state: RegistryState, spec: Spec) -> Event:
             remedy=f"stages: {', '.join(known) or 'none yet'}",
             link=LINK,
             reason_code="stage_empty",
-        )
-    if state.version_of(holds) is None:
-        about = [one for one in state.problems(spec.model) if one.tag == holds.name]
-        raise DataError(
-            about[0].message if about else f"{holds.name} names no version",
-            remedy=about[0].remedy if about else "promote a version that is registered",
-            link=LINK,
-            reason_code="registry_ambiguous",
         )
     return holds
 

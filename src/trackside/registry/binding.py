@@ -13,9 +13,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from trackside.documents.image import Image
 from trackside.documents.release import Release
 from trackside.registry.state import Event
 from trackside.registry.tags import version_tag
+from trackside.system.text import inert
 from trackside.train.provenance import subjects
 
 RUN_ID, STATEMENT_SHA256 = "Run-Id", "Statement-Sha256"
@@ -39,7 +41,7 @@ def bond(event: Event, release: Release) -> Bond:
     """Hold a record against the tag of its version, whose object was read."""
     name = version_tag(event.tag.model, event.tag.version or "")
     if (release.tag, version_tag(release.model, release.version)) != (name, name):
-        return Bond(state="differs", why=f"the record speaks of {release.tag[:100]}")
+        return Bond(state="differs", why=f"the record speaks of {_told(release.tag)}")
     if event.commit and event.commit != release.commit:
         return Bond(state="moved", why=f"it is at {event.commit[:12]}; the release was made of {release.commit[:12]}")
     if release.tag_object not in ("", event.object):
@@ -48,14 +50,31 @@ def bond(event: Event, release: Release) -> Bond:
         )
     run, statement = event.trailers.get(RUN_ID, ""), event.trailers.get(STATEMENT_SHA256, "")
     if run and run != release.run:
-        return Bond(state="differs", why=f"it names the run {run[:64]}, the record {release.run[:64]}")
+        return Bond(state="differs", why=f"it names the run {_told(run)}, the record {_told(release.run)}")
     if statement and f"sha256:{statement}" != release.statement_digest:
         recorded = release.statement_digest.removeprefix("sha256:")[:12] or "none"
-        return Bond(state="differs", why=f"it names the statement {statement[:12]}, the record {recorded}")
+        return Bond(
+            state="differs", why=f"it names the statement {_told(statement)[:12]}, the record {_told(recorded)}"
+        )
     if not run or not statement:
         kind = "names no statement" if event.annotated else "is a lightweight tag"
         return Bond(state="unbound", why=f"the tag {event.name} {kind}: nothing binds the record to it")
     return Bond(state="bound")
+
+
+def _told(text: str) -> str:
+    """Words of a tag or a record, as a terminal may see them."""
+    return " ".join(inert(text[:64]).split())
+
+
+def holds_it(image: Image, release: Release) -> bool:
+    """Whether an image's record speaks of the version of a release's."""
+    return (image.tag, image.model_digest, image.run, image.commit) == (
+        release.tag,
+        release.model_digest,
+        release.run,
+        release.commit,
+    )
 
 
 def stated(statement: bytes, release: Release) -> str:
@@ -66,11 +85,11 @@ def stated(statement: bytes, release: Release) -> str:
     """
     digest = "sha256:" + hashlib.sha256(statement).hexdigest()
     if digest != release.statement_digest:
-        return f"the statement is {digest[:19]}, the tag names {release.statement_digest[:19]}"
+        return f"the statement is {digest[:19]}, the tag names {_told(release.statement_digest)[:19]}"
     try:
         said = msgspec.json.decode(statement, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "the statement cannot be read"
     if release.model_digest not in subjects(said):
-        return f"the statement is not about the model {release.model_digest[:19]}"
+        return f"the statement is not about the model {_told(release.model_digest)[:19]}"
     return ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-from trackside.registry.story import Event, Story, counter
+from trackside.registry.story import MOST, Event, Story, counter
 from trackside.registry.versions import Version, parse
 
 
@@ -18,7 +18,7 @@ class Problem:
 
     `ambiguous`: who holds `stage`, or whether `version` is registered, cannot be told. Codes: `lightweight`,
     `counter_twice`, `counter_missing`, `stage_without_version`, `stage_of_unregistered`, `stage_of_deregistered`,
-    `stage_commit_differs`, `version_moved`.
+    `stage_commit_differs`, `version_moved`, `counter_too_large`.
     """
 
     code: str
@@ -41,6 +41,14 @@ def found(story: Story) -> Iterator[Problem]:
                 f"{event.name} is a lightweight tag: it says neither who made it nor why, and GTO does not see it",
                 _again(event.name, event.name, event.commit),
             )
+    for event in story.void:
+        yield Problem(
+            code="counter_too_large",
+            tag=event.name,
+            message=f"the number of {event.name[:60]}… has more than {len(str(MOST))} digits: the tag does not count",
+            remedy=f"git push origin ':refs/tags/{event.name}' && git tag -d '{event.name}'",
+            model=event.tag.model,
+        )
     for version, events in story.by_version.items():
         yield from _unordered(story, events)
         if version in story.live:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 
+from trackside.errors import DataError
 from trackside.forge.model import TagObject, TagRef
 from trackside.registry.problems import Problem, found
-from trackside.registry.story import Event, Story
+from trackside.registry.story import MOST, Event, Story
 from trackside.registry.tags import read
 from trackside.registry.versions import Version
 
@@ -93,8 +94,22 @@ class RegistryState:
         return tuple(stage for stage in self.stages(model) if self.holder(model, stage) == version)
 
     def next_counter(self, model: str) -> int:
-        """One above the highest counter of any tag of the model."""
-        return 1 + self._of(model).top
+        """One above the highest counter of any tag of the model.
+
+        Raises:
+            DataError: a tag has the highest that there is (`counter_exhausted`).
+        """
+        top = self._of(model).top
+        if top >= MOST:
+            last = next(one.name for one in self.events_of(model) if one.tag.counter == top)
+            raise DataError(
+                f"no number is left for the next tag of {model}",
+                why=f"{last} has the highest that there is",
+                remedy=f"git push origin ':refs/tags/{last}' and, if it counted, repeat it with the next number",
+                link="registry.md",
+                reason_code="counter_exhausted",
+            )
+        return 1 + top
 
     def problems(self, model: str = "") -> tuple[Problem, ...]:
         """What is wrong with the tags of a model, or of all."""

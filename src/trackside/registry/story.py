@@ -42,17 +42,24 @@ class Event:
         return self.message.partition("\n")[0].strip()
 
 
+MOST = 10**18 - 1
+"""The highest number that counts: one above it, and the next tag could have no name that is read."""
+
+
 class Story:
     """Everything that tags say of one model. `events` are oldest first.
 
     Order is by counter. Tags without one come before those with one, but nothing is taken back before it was done.
     A deprecation without a counter, where none has one, is the newest: nothing says that anything came after it.
+    `void` are the tags whose counter is above `MOST`: they are no events.
     """
 
-    __slots__ = ("_at", "_holding", "by_stage", "by_version", "events", "latest", "live", "top", "versions")
+    __slots__ = ("_at", "_holding", "by_stage", "by_version", "events", "latest", "live", "top", "versions", "void")
 
     def __init__(self, events: Iterable[Event]) -> None:
-        given = list(events)
+        told = list(events)
+        self.void = tuple(one for one in told if counter(one) > MOST)
+        given = [one for one in told if counter(one) <= MOST] if self.void else told
         done: dict[object, int] = {}  # of every version and stage: where it was done first
         for one in given:
             if _RANK[one.tag.action] == 0:
