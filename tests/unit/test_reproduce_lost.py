@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -12,14 +13,18 @@ import time
 from pathlib import Path
 
 import pytest
-from reproduce_samples import MD5, Bench, changed, origin_of, store
+from reproduce_samples import MD5, POLICY, Bench, changed, origin_of, store
 from train_samples import OUTSIDE, alive
 
+from trackside.config.load import load as load_config
+from trackside.config.variables import refused
 from trackside.documents.run import Run
 from trackside.errors import ConfigError, DataError
 from trackside.models.progress import Progress
 from trackside.reproduce.data import bring, sources_of, wanted, watched
 from trackside.reproduce.place import place, remove
+from trackside.train.confine import landlock_version
+from trackside.train.scrub import scrubbed, secrets_of
 
 
 @pytest.fixture(scope="module")
@@ -203,3 +208,113 @@ def test_killed_half_way(number: signal.Signals, world: tuple[Bench, Run]) -> No
     assert alive(folder) == []
     assert bench.left() == []
     assert bench.snapshot() == before
+
+
+VARIABLE = 'import os\nword = os.environ.get("FLAVOUR", "none")\n'
+
+
+def test_a_proposed_policy_passes_nothing_that_its_base_does_not(tmp_path: Path) -> None:
+    """`pass-env` is in no digest: the base commit's list counts, fetched where it must be; without it none does."""
+    files: dict[str, str | bytes] = {"extra.py": VARIABLE, "trackside.yaml": POLICY}
+    bench, run = Bench.make(origin_of(tmp_path), tmp_path / "a", files)
+    bench.env["FLAVOUR"] = "plain"
+    listed = POLICY + "train:\n  pass-env: [FLAVOUR]\n"
+    (bench.clone / "trackside.yaml").write_text(listed)
+    bench.git("commit", "-qam", "list it")
+    proposed = bench.git("rev-parse", "HEAD")
+    bench.git("push", "-q", "origin", f"{proposed}:refs/heads/base", f"{run.source.commit}:refs/heads/older")
+    clone = tmp_path / "clone"
+    OUTSIDE.run(["git", "-C", bench.origin, "config", "uploadpack.allowAnySHA1InWant", "true"])
+    seen = {}
+    for name, base in (
+        ("base lists it", proposed),
+        ("base does not", run.source.commit),
+        ("base is nowhere", "f" * 40),
+        ("no base, today's does not", ""),
+    ):
+        shutil.rmtree(clone, ignore_errors=True)
+        words = ["git", "clone", "-q", "--depth=1", "--branch", "base" if base == run.source.commit else "older"]
+        OUTSIDE.run([*words, bench.origin.as_uri(), clone])
+        store(clone / ".dvc" / "cache")
+        asked = changed(run, source={"commit": proposed, "base_commit": base})
+        kept = tmp_path / name.replace(" ", "-")
+        _, made = bench.reproduce(asked, repo=clone, keep=kept)
+        notes = [one for one in made.restoration.notes if "pass-env" in one]
+        seen[name] = ((kept / "checkout" / "model.bin").read_text().split()[2], len(notes))
+        assert made.verdict == ("identical" if seen[name][0] == "none" else "within_tolerance")
+        assert ("neither here nor at origin" in " ".join(notes)) == (name == "base is nowhere")
+    assert seen == {
+        "base lists it": ("plain", 0),
+        "base does not": ("none", 0),
+        "base is nowhere": ("none", 1),
+        "no base, today's does not": ("none", 1),
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["AZURE_STORAGE_CONNECTION_STRING", "AWS_ACCESS_KEY_ID", "STORAGE_SAS", "SAS_URL", "OPENAI_API_KEY"]
+)
+def test_names_that_sound_secret_are_never_passed(name: str) -> None:
+    assert refused(name)
+    assert scrubbed({name: "value-of-it"}, [name]) == {}
+    assert secrets_of({name: "value-of-it"}) == ["value-of-it"]
+    with pytest.raises(ConfigError, match="may not be passed"):
+        load_config(POLICY + f"train:\n  pass-env: [{name}]\n")
+
+
+READER = """
+import json, os
+found = {}
+places = json.loads(pathlib.Path("places.json").read_text())
+for name, path in places.items():
+    try:
+        found[name] = pathlib.Path(path.replace("~", str(pathlib.Path.home()), 1)).read_text()[:9]
+    except OSError as error:
+        found[name] = type(error).__name__
+try:
+    found["list"] = sorted(os.listdir(places["by path"].rpartition("/")[0]))
+except OSError as error:
+    found["list"] = type(error).__name__
+found["own"] = sorted(os.listdir(pathlib.Path.home()))
+pathlib.Path("found.json").write_text(json.dumps(found))
+"""
+
+
+@pytest.mark.skipif(landlock_version() == 0, reason="the kernel has no Landlock")
+def test_stages_read_nothing_of_the_user_s_home(tmp_path: Path) -> None:
+    """By `~`, by its path and by a link; what lies elsewhere can be read, as the terminal says before the training."""
+    home = tmp_path / "home"
+    (home / ".aws").mkdir(parents=True)
+    (home / ".netrc").write_text("HUNTER2 of the user")
+    (home / ".aws" / "credentials").write_text("HUNTER2 of the user")
+    (tmp_path / "link").symlink_to(home)
+    (tmp_path / "elsewhere").write_text("elsewhere")
+    places = {
+        "by ~": "~/.netrc",
+        "by path": f"{home}/.netrc",
+        "deeper": f"{home}/.aws/credentials",
+        "by link": f"{tmp_path}/link/.netrc",
+        "by root": f"/proc/self/root{home}/.netrc",
+        "elsewhere": f"{tmp_path}/elsewhere",
+    }
+    files: dict[str, str | bytes] = {"extra.py": READER, "places.json": json.dumps(places)}
+    bench, run = Bench.make(origin_of(tmp_path), tmp_path / "a", files)
+    env = {**bench.env, "HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache"), "XDG_CONFIG_HOME": str(home)}
+    bench.env = env
+    kept = home / "kept"
+    text = bench.text(run, keep=kept)
+    assert "reproduced bit by bit" in text
+    found = json.loads((kept / "checkout" / "found.json").read_text())
+    print(f"{len(places)} places were read")
+    assert found.pop("elsewhere") == "elsewhere"
+    assert found.pop("own") == ["config", "data", "run", "state"]
+    assert found.pop("by ~") == "FileNotFoundError"
+    assert set(found) == {"by path", "deeper", "by link", "by root", "list"}
+    assert set(found.values()) == {"PermissionError"}
+    said, trained = text.index("all that you may read, but for"), text.index("train: python train.py")
+    line = text[text.rindex("\n", 0, said) + 1 : text.index("\n", said)]
+    assert said < trained
+    assert run.source.commit[:12] in line
+    assert "from this clone" in line
+    assert str(home) in line
+    assert f"by {bench.git('log', '-1', '--format=%an <%ae>')}" in line

@@ -15,6 +15,7 @@ import yaml
 from trackside.config import raw
 from trackside.config.model import CONFIG_FILE, Config, Position
 from trackside.config.valid import labels, persistence, to_config
+from trackside.config.variables import refused
 from trackside.errors import ConfigError
 
 MAX_CHARACTERS = 256 * 1024
@@ -215,9 +216,7 @@ def _check_meaning(config: raw.RawConfig, file: str, positions: Positions) -> No
     if not labels(config.train.runs_on):
         raise checker.error("train.runs-on", "train.runs-on names no label", remedy="runs-on: [self-hosted, gpu]")
     for index, variable in enumerate(config.train.pass_env):
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable) or re.search(
-            r"TOKEN|SECRET|PASSWORD|CREDENTIAL|PRIVATE|_KEY$|^ACTIONS_|^GITHUB_", variable, re.IGNORECASE
-        ):
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable) or refused(variable):
             raise checker.error(
                 f"train.pass-env[{index}]",
                 f"{variable!r} may not be passed to stages: they run a pull request's code",

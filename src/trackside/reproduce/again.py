@@ -16,6 +16,7 @@ from trackside.reproduce.explain import ABSENT, NAMED, differences
 from trackside.system.process import Processes
 from trackside.train import state
 from trackside.train.environment import probe
+from trackside.train.home import homes
 from trackside.train.job import TrainJob, TrainPorts
 from trackside.train.phases import RUN_FILE, run_phase
 
@@ -57,6 +58,7 @@ class Again:
             overrides=recorded.overrides,
             timeout_seconds=LONGEST,
             install=self.install,
+            hide=homes(processes.env),
         )
         ports = replace(self.ports, processes=processes)
         try:
@@ -69,6 +71,14 @@ class Again:
 
 def _told(error: ToolError, recorded: Run, job: TrainJob) -> TracksideError:
     """The same failure with what a person can do about it here."""
+    if error.reason_code == "data_missing":  # all but imports was there before the training began
+        return DataError(
+            f"imported data is gone: {error.message}",
+            why="neither a data remote nor the place that it was imported from has it",
+            remedy="`dvc push` from a machine whose cache has it, or bring back what it was imported from",
+            link=LINK,
+            reason_code=error.reason_code,
+        )
     if error.reason_code in NOT_RESTORED:
         return DataError(
             error.message,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trackside.config.load import load as load_config
@@ -70,6 +70,10 @@ class Repository:
         done = self.processes.run(words, env=git_env(self.processes.env), check=False, timeout=300)
         rows = done.stdout.split(b"\0")
         return done.returncode == 0 and not any(row.partition(b"\t")[0].endswith(b" BAD") for row in rows)
+
+    def author(self, commit: str) -> str:
+        """Who says to have written a commit."""
+        return self._git("log", "-1", "--format=%an <%ae>", commit)
 
     def fetch(self, commit: str) -> None:
         """Bring one commit. Raises ToolError: there is no such commit, or nobody to ask."""
@@ -147,7 +151,8 @@ def _fitting(repository: Repository, run: Run, commit: str, policy: str, origin:
     tree = GitTree.open(repository.folder, commit, repository.processes)
     seen: PipelineInputs | None = None
     problem: ConfigError | None = None
-    for text in _policies(repository, run, tree, policy):
+    base = _base(repository, run.source.base_commit)
+    for text in _policies(base, tree, policy):
         try:
             config = load_config(text)
             model = config.model(run.model)
@@ -158,15 +163,18 @@ def _fitting(repository: Repository, run: Run, commit: str, policy: str, origin:
             problem = problem or error
             continue
         if inputs.digest == run.input_digest:
-            notes: tuple[str, ...] = ()
+            train, notes = _passing(config.train, run, base, policy)
             if commit != run.source.commit:
-                notes = (f"commit {run.source.commit[:12]} is gone; {commit[:12]} has the same inputs",)
+                notes = (
+                    *notes,
+                    f"commit {run.source.commit[:12]} is gone; {commit[:12]} has the same inputs",
+                )
             return Code(
                 commit=commit,
                 origin=origin,
                 tree=tree,
                 model=model,
-                train=config.train,
+                train=train,
                 inputs=inputs,
                 notes=notes,
             )
@@ -180,15 +188,41 @@ def _fitting(repository: Repository, run: Run, commit: str, policy: str, origin:
     )
 
 
-def _policies(repository: Repository, run: Run, tree: GitTree, today: str) -> list[str]:
-    """`trackside.yaml` as the default branch had it when the run was planned, as the commit has it, and of today."""
-    texts = []
-    base = run.source.base_commit
-    if base and repository.has(base):
-        before = GitTree.open(repository.folder, base, repository.processes)
-        texts += [_text(before, CONFIG_FILE)]
-    texts += [_text(tree, CONFIG_FILE), today]
-    return list(dict.fromkeys(text for text in texts if text))
+def _base(repository: Repository, base: str) -> str | None:
+    """`trackside.yaml` as the default branch had it when the run was planned; None where that commit is nowhere."""
+    if not _SHA.fullmatch(base):
+        return None
+    if not repository.has(base):
+        try:
+            repository.fetch(base)
+        except ToolError:
+            return None
+    return _text(GitTree.open(repository.folder, base, repository.processes), CONFIG_FILE)
+
+
+def _policies(base: str | None, tree: GitTree, today: str) -> list[str]:
+    """Of the base, of the commit, and of today."""
+    return list(dict.fromkeys(text for text in (base, _text(tree, CONFIG_FILE), today) if text))
+
+
+def _passing(train: TrainPolicy, run: Run, base: str | None, today: str) -> tuple[TrainPolicy, tuple[str, ...]]:
+    """The policy with variables that the base's lists too, of a run without a base today's: a commit that somebody
+    proposed does not choose what its own code sees. A note names the others.
+    """
+    judge = base if run.source.base_commit else today
+    try:
+        allowed = load_config(judge).train.pass_env if judge else ()
+    except ConfigError:
+        allowed = ()
+    left = [name for name in train.pass_env if name not in allowed]
+    if not left:
+        return train, ()
+    why = "today's trackside.yaml does not list them"
+    if run.source.base_commit:
+        gone = f"is neither here nor at origin: git fetch origin {run.source.base_commit}"
+        why = f"base commit {run.source.base_commit[:12]} {gone if base is None else 'does not list them'}"
+    kept = replace(train, pass_env=tuple(name for name in train.pass_env if name in allowed))
+    return kept, (f"variables of pass-env that stages do not get ({', '.join(left)}): {why}",)
 
 
 def _text(tree: GitTree, path: str) -> str:

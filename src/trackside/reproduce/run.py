@@ -16,7 +16,7 @@ from trackside.documents.codec import dump
 from trackside.documents.reproduction import DataObject, InputDifference, Reproduction, Restoration, Verdict
 from trackside.documents.run import Run
 from trackside.errors import DataError
-from trackside.models.layout import columns
+from trackside.models.layout import columns, printable
 from trackside.models.progress import Progress
 from trackside.reproduce import show
 from trackside.reproduce.again import Again, with_python
@@ -31,8 +31,10 @@ from trackside.system.clock import SystemClock, rfc3339
 from trackside.system.process import Processes
 from trackside.system.text import inert
 from trackside.system.workflow import WorkflowCommands
+from trackside.train.confine import landlock_version
 from trackside.train.environment import VARIABLES, environment
 from trackside.train.hardware import Gpus, hardware, load_nvml
+from trackside.train.home import homes
 from trackside.train.job import TrainPorts, remote_env
 from trackside.train.signals import cancellable
 from trackside.train.workspace import guard
@@ -157,10 +159,24 @@ class _Reproduce:
         ports = TrainPorts(processes=self.processes, commands=commands, say=self.say, nvml=load_nvml)
         again = Again(envs=cache_of(self.context.env) / "envs", install=self.wish.install, ports=ports)
         self.say(f"packages: {self.packages(code)}")
+        self.say(self.trusted(code, folder))
         config = workspace_config(self.subject.clone, code.tree)
         made = again.train(self.recorded, code, folder, dvc_config=config)
         self.step(f"trained: run {made.id}", began)
         return made
+
+    def trusted(self, code: Code, folder: Path) -> str:
+        """Whose code is about to run, and what it can read."""
+        author = Repository(folder=folder / "checkout", clone=None, url="", processes=self.processes).author(
+            code.commit
+        )
+        here = ", ".join(map(str, homes(self.processes.env))) if landlock_version() else ""
+        reads = f"but for {here}" if here else "your home folder too: the kernel has no Landlock"
+        of = f"{self.recorded.source.repository} " * bool(self.recorded.source.repository)
+        return printable(
+            f"running now: the code of {of}commit {code.commit[:12]} by {author}, from {code.origin}; it gets no"
+            f" credentials and can read all that you may read, {reads}"
+        )
 
     def second(self, code: Code, needed: Sequence[Wanted], again: Run) -> Judged:
         """Train once more, on what the first training had, and hold that against the first."""

@@ -1,11 +1,12 @@
 """Started by path as a program of its own: runs one command so that nothing of it outlives it or writes elsewhere.
 
-Usage: python -I confine.py '{"write": [folders] or null, "grace": seconds}' program argument…
+Usage: python -I confine.py '{"write": [folders] or null, "hide": [], "read": [], "grace": seconds}' program argument…
 
 - Orphans of the command become children of this process (PR_SET_CHILD_SUBREAPER), which kills and reaps them all
   before it ends: no background process of a pull request is left when the next step gets credentials.
 - Where the kernel has Landlock, the command may write only below the given folders, and neither signal nor read the
   memory or environment of processes outside. It cannot change the toolkit, the runner's command files or HOME.
+  Below the folders of `hide` it may read nothing but what is in `read` or `write`.
 - If whoever started this dies, the command is stopped.
 
 Only the standard library is imported, and no module of the toolkit.
@@ -25,7 +26,9 @@ from pathlib import Path
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_SET_CHILD_SUBREAPER = 1, 38, 36
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 # linux/landlock.h: WRITE_FILE 1<<1, REMOVE_DIR 1<<4 to MAKE_SYM 1<<12, REFER 1<<13 (version 2), TRUNCATE 1<<14 (3).
+# READ_FILE 1<<2, READ_DIR 1<<3.
 _WRITE_FILE, _REFER, _TRUNCATE = 1 << 1, 1 << 13, 1 << 14
+_READ_FILE, _READ_DIR = 1 << 2, 1 << 3
 _CHANGES = _WRITE_FILE | sum(1 << bit for bit in range(4, 13))
 _SCOPES = 0b11
 """Abstract sockets and signals (version 6)."""
@@ -50,21 +53,47 @@ def landlock_version() -> int:
     return max(0, int(_libc.syscall(_CREATE_RULESET, None, 0, 1)))
 
 
-def restrict(folders: list[str]) -> bool:
-    """Let this process and its children write below `folders` and to devices only. False without Landlock."""
+def beside(hidden: list[str]) -> list[str]:
+    """All that there is, as few folders and files as will do, but for `hidden`. A link is what it leads to."""
+    found: list[str] = []
+    ways = ["/"]
+    while ways:
+        with contextlib.suppress(OSError), os.scandir(ways.pop()) as entries:
+            for entry in entries:
+                if entry.is_symlink() or entry.path in hidden:
+                    continue
+                above = any(one.startswith(f"{entry.path}/") for one in hidden)
+                (ways if above else found).append(entry.path)
+    return found
+
+
+def restrict(folders: list[str], hide: list[str], read: list[str]) -> bool:
+    """Let this process and its children write below `folders` and to devices only, and read below `hide` only what is
+    in `folders` or `read`. False without Landlock.
+    """
     version = landlock_version()
     if version == 0:
         return False
     handled = _CHANGES | (_REFER if version >= 2 else 0) | (_TRUNCATE if version >= 3 else 0)
+    reads = (_READ_FILE | _READ_DIR) if hide else 0
+    handled |= reads
     rules = _Ruleset(fs=handled, net=0, scoped=_SCOPES if version >= 6 else 0)
     size = 24 if version >= 6 else 16 if version >= 4 else 8
     ruleset = int(_libc.syscall(_CREATE_RULESET, ctypes.byref(rules), size, 0))
     if ruleset < 0:
         return False
     devices = _WRITE_FILE | (_TRUNCATE if version >= 3 else 0)
-    for folder, allowed in [*((folder, handled) for folder in folders), ("/dev", devices), ("/dev/shm", handled)]:  # noqa: S108 - no file of ours
+    places = [*((folder, handled) for folder in folders), ("/dev", devices), ("/dev/shm", handled)]  # noqa: S108 - no file of ours
+    if hide:
+        inside = [
+            one for one in map(os.path.realpath, read) if not any(f"{way}/".startswith(f"{one}/") for way in hide)
+        ]
+        places += [(one, reads) for one in (*beside(hide), *inside)]
+    for folder, allowed in places:
         with contextlib.suppress(OSError):
             place = os.open(folder, os.O_PATH | os.O_CLOEXEC)
+            if not os.path.isdir(folder):  # noqa: PTH112 - a plain string
+                allowed &= _WRITE_FILE | _READ_FILE | _TRUNCATE
             _libc.syscall(_ADD_RULE, ruleset, 1, ctypes.byref(_Beneath(allowed=allowed, parent=place)), 0)
             os.close(place)
     _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -141,7 +170,7 @@ def main(words: list[str]) -> int:
         try:
             if options["write"] is not None:
                 drop_capabilities()
-                restrict(options["write"])
+                restrict(options["write"], options["hide"], options["read"])
             os.execvp(words[1], words[1:])  # noqa: S606 - no shell is what is wanted
         except OSError as error:
             sys.stderr.write(f"{words[1]}: {error.strerror}\n")

@@ -46,6 +46,9 @@ class TrainJob:
     remote_env: Mapping[str, str] = field(default_factory=dict)
     """Credentials of the data remote: only the pull and push phases hand them to DVC."""
 
+    hide: tuple[Path, ...] = ()
+    """The user's homes, which stages do not read: they get an empty one. Empty: they have the user's."""
+
     @property
     def identity(self) -> str:
         """The same for every attempt of the same job: other jobs' state is not this one's."""

@@ -13,14 +13,14 @@ from trackside.documents.run import Environment, Hardware, Money, StageRun, Stat
 from trackside.errors import DataError, ToolError, TracksideError
 from trackside.plan.pipeline import PipelineInputs, ResolvedStage
 from trackside.system.clock import rfc3339
-from trackside.train import state, venv
+from trackside.train import home, state, venv
 from trackside.train.champion import evaluate
 from trackside.train.confine import landlock_version
 from trackside.train.dvc import argv, quiet, remotes
 from trackside.train.environment import environment, probe
 from trackside.train.hardware import Gpus, Sampler, hardware
 from trackside.train.job import TrainJob, TrainPorts
-from trackside.train.runner import Confined, Tail, TimedOutRun, progress
+from trackside.train.runner import Confined, Tail, TimedOutRun, Within, progress
 from trackside.train.scrub import scrubbed, secrets_of
 from trackside.train.signals import Cancelled, cancellable
 from trackside.train.workspace import apply_overrides, guard
@@ -73,6 +73,7 @@ class _Reproduce:
         self.cpu = _children_cpu()
         self.gpu_seconds = 0.0
         self.environment: Environment | None = None
+        self.read: list[Path] = []
         self.hardware = Hardware()
         self.sampler = Sampler(self.gpus, ports.clock)
 
@@ -108,7 +109,11 @@ class _Reproduce:
     def go(self) -> Confined:
         """Run the stages; returns what they ran in."""
         guard(self.job.workspace)
-        confined = self.confined(self.base_env())
+        env = self.base_env()
+        if self.job.hide:
+            env["PATH"], python = home.python_of(env, self.ports.processes)
+            self.read = [self.job.envs, self.job.state, *python]
+        confined = self.confined(env)
         confined = self.with_environment(confined)
         apply_overrides(self.job.workspace, self.job.overrides)
         for stage in self.inputs.stages:
@@ -127,6 +132,8 @@ class _Reproduce:
         env = scrubbed(self.ports.processes.env, self.job.train.pass_env)
         work = state.scratch(self.job.state, "work")
         env |= {"TMPDIR": str(state.scratch(work, "tmp")), "XDG_CACHE_HOME": str(state.scratch(work, "cache"))}
+        if self.job.hide:
+            env |= home.own(work)
         return quiet(env, self.job.state)
 
     def confined(self, env: Mapping[str, str]) -> Confined:
@@ -140,6 +147,8 @@ class _Reproduce:
             tail=self.tail,
             deadline=self.start + self.job.budget_seconds,
             sampler=self.sampler,
+            hide=self.job.hide,
+            read=[*self.read, *home.needed(env, self.job.workspace)] if self.job.hide else (),
         )
 
     def writable(self) -> list[Path]:
@@ -155,6 +164,7 @@ class _Reproduce:
             job.workspace,
             Path(trackside.__file__),
             Path(self.ports.processes.env.get("RUNNER_TEMP", "/")),
+            *job.hide,
         ]
         return made if any(path.resolve().is_relative_to(shared) for path in ours) else [*made, shared]
 
@@ -171,9 +181,10 @@ class _Reproduce:
             )  # fmt: skip
             env |= {"PATH": f"{bin_}:{env.get('PATH', '')}", "VIRTUAL_ENV": str(bin_.parent)}
         version = landlock_version() if self.isolated else 0
+        confined = self.confined(env)
         self.environment, cudnn = environment(
             env,
-            processes,
+            Within(confined) if self.isolated else processes,
             cwd=job.workspace,
             lock_file=job.train.requirements,
             dependencies=self.inputs.dependencies,
@@ -181,7 +192,7 @@ class _Reproduce:
         )
         runner = processes.env.get("RUNNER_NAME", "")
         self.hardware = hardware(self.gpus, runner=runner, cudnn=cudnn)
-        return self.confined(env)
+        return confined
 
     def one(self, stage: ResolvedStage, confined: Confined) -> None:
         """Run one stage; DVC says first whether it will, before any code of the stage can speak."""

@@ -9,10 +9,11 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from trackside.errors import ToolError
 from trackside.system.clock import Clock
-from trackside.system.process import Child, Processes
+from trackside.system.process import Child, Completed, Processes
 from trackside.train import confine
 from trackside.train.hardware import Sampler
 from trackside.train.scrub import masked
@@ -54,7 +55,10 @@ class Tail:
 
 @dataclass(frozen=True, kw_only=True)
 class Confined:
-    """Where commands run and what they may write. `write` None leaves them free, as on one's own machine."""
+    """Where commands run and what they may write. `write` None leaves them free, as on one's own machine.
+
+    Below `hide` they may read only what is in `read` or `write`.
+    """
 
     workspace: Path
     env: Mapping[str, str]
@@ -65,10 +69,13 @@ class Confined:
     tail: Tail
     deadline: float
     sampler: Sampler | None = None
+    hide: Sequence[Path] = ()
+    read: Sequence[Path] = ()
 
     def argv(self, words: Sequence[str | Path], more: Sequence[Path] = ()) -> list[str]:
         write = None if self.write is None else [str(path) for path in (*self.write, *more)]
-        options = json.dumps({"write": write, "grace": GRACE_SECONDS - 1})
+        hide, read = [str(path) for path in self.hide], [str(path) for path in self.read]
+        options = json.dumps({"write": write, "hide": hide, "read": read, "grace": GRACE_SECONDS - 1})
         return [sys.executable, "-I", str(Path(confine.__file__)), options, *map(str, words)]
 
     def run(
@@ -127,6 +134,17 @@ class Confined:
                 self.say(shown(self.tail.add(line)))
         except (ValueError, OSError):
             return  # the stream was closed while the child was stopped
+
+
+class Within(Processes):
+    """Starts children in a place, for questions to programs that a stage's packages may have changed."""
+
+    def __init__(self, place: Confined) -> None:
+        super().__init__(place.env)
+        self.place = place
+
+    def run(self, argv: Sequence[str | Path], **more: Any) -> Completed:
+        return super().run(self.place.argv(argv), **more)
 
 
 def shown(line: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
+
+from trackside.config.variables import refused, secret
 
 KEPT = (
     "PATH", "HOME", "LANG", "LANGUAGE", "TMPDIR", "TZ", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "LD_LIBRARY_PATH",
@@ -12,13 +13,6 @@ KEPT = (
 )  # fmt: skip
 KEPT_PREFIXES = ("LC_", "NVIDIA_")
 
-_NEVER = re.compile(
-    r"^(GITHUB_|ACTIONS_|RUNNER_|INPUT_|TRACKSIDE_)|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|PRIVATE_?KEY", re.I
-)
-_SECRET = re.compile(
-    r"TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|(PRIVATE|ACCESS|ACCOUNT|API|SAS)_?KEY|CONNECTION_STRING|REMOTE_ENV"
-    r"|ACCESS_KEY_ID", re.I,
-)  # fmt: skip
 _LEAST = 6
 MASK = "***"
 
@@ -28,7 +22,7 @@ def scrubbed(env: Mapping[str, str], pass_env: Iterable[str] = ()) -> dict[str, 
 
     `pass_env` (policy of the default branch) adds names, but never a runner's own or one that names a secret.
     """
-    wanted = {name for name in pass_env if not _NEVER.search(name)}
+    wanted = {name for name in pass_env if not refused(name)}
     return {
         name: value for name, value in env.items() if name in KEPT or name.startswith(KEPT_PREFIXES) or name in wanted
     }
@@ -39,7 +33,7 @@ def secrets_of(*envs: Mapping[str, str]) -> list[str]:
     found: set[str] = set()
     for env in envs:
         for name, value in env.items():
-            if _SECRET.search(name):
+            if secret(name):
                 for line in (value, *value.splitlines()):
                     found.update(part.strip() for part in (line, line.partition("=")[2]))
     return sorted((value for value in found if len(value) >= _LEAST), key=lambda value: (-len(value), value))
@@ -47,6 +41,6 @@ def secrets_of(*envs: Mapping[str, str]) -> list[str]:
 
 def masked(text: str, secrets: Iterable[str]) -> str:
     """Text without the secrets; the longest ones must come first."""
-    for secret in secrets:
-        text = text.replace(secret, MASK)
+    for one in secrets:
+        text = text.replace(one, MASK)
     return text
