@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from doctor_cases import asset, deleted_tag, draft, lightweight, moved
 from doctor_world import GIT, World, building
-from registry_world import StoppedClock
+from registry_world import NOW, StoppedClock
 
 from conftest import user
 from sweeps import KILL, Case, Deadly, Killed, Prepared, broken, cases, noted
@@ -311,3 +311,32 @@ def test_a_model_that_nobody_has_is_no_healthy_one(world: World) -> None:
         world.git("tag", "--delete", f"delay#{name}")
     tagless = world.doctor("nosuch", token="")
     assert (tagless.code, tagless.problems) == (1, {"clone_tagless"})
+
+
+def test_a_stage_tag_that_was_deleted_or_moved_is_seen_by_its_deployment(world: World) -> None:
+    """Each tag here is wrong without any trace in git but its number, if that."""
+    assert world.promote("1.0.0", "live") == "promoted"
+    assert world.promote("1.0.1", "live") == "promoted"
+    first, second = "delay#live#5", "delay#live#6"
+    held = world.bare.refs("refs/tags/")
+    world.fresh()
+    assert (world.doctor().code, world.doctor().notes) == (0, set())
+
+    def now() -> tuple[set[str], set[str]]:
+        said = world.doctor("--repository", world.at.repo, folder=world.clone.parent)
+        return said.problems, said.notes
+
+    world.gone(second)
+    assert now() == ({"stage_tag_missing"}, set())
+    world.forced(second, held[f"refs/tags/{second}"])
+    world.gone(first)
+    assert now() == (set(), {"stage_tag_missing", "counter_gap"})
+    world.forced(first, held[f"refs/tags/{first}"])
+    world.tagged(second, world.commits[0], "by hand\n", NOW)
+    problems, notes = now()
+    assert (problems, notes - {"clock_disorder"}) == ({"stage_tag_moved"}, set())
+    world.tagged(second, world.commits[1], "by hand\n\nVersion: 1.0.0\n", NOW)
+    assert "stage_tag_moved" in now()[0]
+    assert world.promote("1.0.1", "live") == "promoted"
+    problems, notes = now()
+    assert (problems, notes - {"clock_disorder"}) == (set(), {"stage_tag_moved"})

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from trackside.forge.client import Client
+from trackside.forge.model import StageDeployment
 from trackside.forge.operations import Applied, MarkDeployed
 from trackside.system.text import clean
 
@@ -13,6 +14,23 @@ TASK = "promote"
 """What tells these deployments from those that others make in the same environment."""
 
 MAX_DESCRIPTION = 140
+
+
+class DeploymentReads:
+    """Deployments of stages, for a forge with `client`."""
+
+    client: Client
+
+    def stage_deployments(self, *, limit: int) -> tuple[StageDeployment, ...]:
+        """The newest that name a stage tag, newest first. Raises ForgeError."""
+        found = self.client.pages("/deployments", {"task": TASK}, limit=limit)
+        return tuple(
+            StageDeployment(
+                environment=str(raw["environment"]), tag=tag, commit=str(raw["sha"]), version=_said(raw, "version")
+            )
+            for raw in found
+            if (tag := _tag(raw))
+        )
 
 
 def mark_deployed(client: Client, operation: MarkDeployed) -> Applied:
@@ -61,13 +79,18 @@ def _body(operation: MarkDeployed) -> dict[str, Any]:
 
 def _tag(raw: Any) -> str:
     """The stage tag that a deployment is of; empty for one of somebody else."""
+    return _said(raw, "tag")
+
+
+def _said(raw: Any, name: str) -> str:
+    """A field of a deployment's payload."""
     payload = raw.get("payload")
     if isinstance(payload, str):
         try:
             payload = json.loads(payload or "{}")
         except ValueError:
             return ""
-    return str(payload.get("tag") or "") if isinstance(payload, dict) else ""
+    return str(payload.get(name) or "") if isinstance(payload, dict) else ""
 
 
 def _state(client: Client, raw: Any) -> str:

@@ -15,6 +15,7 @@ from trackside import __version__
 from trackside.errors import ForgeError
 from trackside.forge.attestations import AttestationReads
 from trackside.forge.client import Answer, Client, Download, NoAnswer, Upload
+from trackside.forge.deployments import DeploymentReads
 from trackside.forge.drafts import Drafts
 from trackside.forge.read import ACTIONS_LOGIN
 from trackside.forge.talk import Reactions
@@ -31,7 +32,7 @@ SECONDS_BETWEEN_REQUESTS = 0.25
 SECONDS_BETWEEN_WRITES = 1.0
 
 
-class GithubForge(Writes, AttestationReads):
+class GithubForge(Writes, AttestationReads, DeploymentReads):
     """GitHub over HTTP; implements `forge.ports.Forge`. Use as a context manager, or `close()` it.
 
     Args:

@@ -184,3 +184,13 @@ class FoundRelease:
     url: str = ""
     published_at: str = ""
     assets: tuple[FoundAsset, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageDeployment:
+    """What a deployment of `MarkDeployed` says: the stage tag, the commit that was deployed, and the version."""
+
+    environment: str
+    tag: str
+    commit: str
+    version: str = ""

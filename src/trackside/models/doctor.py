@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from trackside.models.checks import annotated, at, damaged, drafts, lightweight, versions
 from trackside.models.finding import Facts, Fetch, Finding, Level, TakeTag
 from trackside.registry.state import RegistryState
+from trackside.registry.tags import read
 from trackside.store.layout import FETCH_DATA
 
 
 def findings(facts: Facts) -> tuple[Finding, ...]:
     """All that is wrong, the clone first, then model by model: the same for the same facts."""
-    made = [*_clone(facts), *damaged(facts), *versions(facts), *drafts(facts), *_stages(facts)]
+    made = [*_clone(facts), *damaged(facts), *versions(facts), *drafts(facts), *_stages(facts), *_deployed(facts)]
     return tuple({repr(one): one for one in made}.values())
 
 
@@ -96,6 +98,7 @@ def _stages(facts: Facts) -> Iterator[Finding]:
             yield Finding(code=one.code, subject=one.tag, what=one.message, remedy=one.remedy, level=level)
         for stage in state.stages(model):
             yield from _clock(state, model, stage)
+        yield from _gaps(state, model)
 
 
 def _newest(state: RegistryState, model: str, stage: str) -> tuple[str, ...]:
@@ -121,3 +124,60 @@ def _clock(state: RegistryState, model: str, stage: str) -> Iterator[Finding]:
         remedy="nothing for Trackside, which counts; GTO, which goes by dates, may name another version",
         level="note",
     )
+
+
+def _gaps(state: RegistryState, model: str) -> Iterator[Finding]:
+    """Numbers that no tag has, though each is given once, one after the other; the last ones leave no gap."""
+    named = {one.tag.counter: one.name for one in state.events_of(model) if one.tag.counter is not None}
+    gaps = [(first + 1, last - 1) for first, last in pairwise([0, *sorted(named)]) if last - first > 1]
+    if gaps:
+        said = ", ".join(str(low) if low == high else f"{low} to {high}" for low, high in gaps[:10])
+        yield Finding(
+            code="counter_gap",
+            subject=named[gaps[0][1] + 1],
+            what=f"no tag of {model} has the number {said}",
+            why="a tag was deleted at the server, or another tool left numbers out",
+            remedy="look whether GitHub's deployments name it; what does not hold good any more: /promote says it anew",
+            level="note",
+        )
+
+
+def _deployed(facts: Facts) -> Iterator[Finding]:
+    """Stage tags against what was deployed by them: who deletes or moves a tag does not think of its deployment."""
+    state = facts.state
+    if facts.deployments is None:
+        yield Finding(
+            code="deployments_unasked",
+            subject="clone",
+            what="GitHub's deployments were not looked at, so a stage tag that was deleted or moved may go unseen",
+            remedy="use a token that may read deployments",
+            level="note",
+        )
+    for one in {one.tag: one for one in reversed(facts.deployments or ())}.values():
+        tag = read(one.tag)
+        if tag is None or tag.action != "assign" or one.environment != f"{tag.model}/{tag.stage}":
+            continue
+        history = state.history(tag.model, tag.stage)
+        event = next((event for event in history if event.name == one.tag), None)
+        again = f"if nobody meant it, say what holds good: /promote {tag.model}@v{one.version or 'X.Y.Z'} {tag.stage}"
+        if event is None:
+            newer = [event for event in history if (event.tag.counter or 0) > (tag.counter or 0)]
+            yield Finding(
+                code="stage_tag_missing",
+                subject=one.tag,
+                what=f"{one.tag} was deployed at {one.commit[:12]}, and the tag is gone",
+                why="somebody deleted it at the server",
+                remedy=again,
+                level="note" if newer else "problem",
+            )
+            continue
+        version = state.version_of(event)
+        if event.commit != one.commit or (version and one.version and str(version) != one.version):
+            yield Finding(
+                code="stage_tag_moved",
+                subject=one.tag,
+                what=f"{one.tag} is v{version} at {event.commit[:12]}, deployed v{one.version} at {one.commit[:12]}",
+                why="tags of stages never move: somebody moved it by force",
+                remedy=again,
+                level="problem" if one.tag in _newest(state, tag.model, tag.stage) else "note",
+            )

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from trackside.documents.release import Release
-from trackside.forge.model import FoundAsset, FoundRelease
+from trackside.forge.model import FoundAsset, FoundRelease, StageDeployment
 from trackside.registry.state import Event, RegistryState
 from trackside.registry.versions import Version
 
@@ -21,9 +21,11 @@ CODES: dict[str, str] = {
     "clone_behind": "the clone's copy of the data branch is not the server's",
     "clone_shallow": "the clone holds only a part of the history",
     "clone_tagless": "the clone lacks tags of the registry that the server has",
+    "counter_gap": "a number is missing among the tags of a model",
     "counter_missing": "a tag without a number among numbered ones: it counts as the oldest",
     "counter_too_large": "a tag with a number of more than 18 digits: it does not count",
     "counter_twice": "two tags of a stage have one number and disagree",
+    "deployments_unasked": "GitHub's deployments were not looked at",
     "draft_left": "a draft that no record names",
     "lightweight": "a tag without tagger, reason or trailers",
     "record_damaged": "a record on the data branch cannot be read",
@@ -35,6 +37,8 @@ CODES: dict[str, str] = {
     "stage_commit_differs": "a stage tag names a version, and points at another commit",
     "stage_of_deregistered": "a stage was given to a version that is out of use",
     "stage_of_unregistered": "a stage was given to a version that has no tag",
+    "stage_tag_missing": "GitHub's deployments name a stage tag that is not there",
+    "stage_tag_moved": "a stage tag is not at the commit, or of the version, that GitHub's deployments name",
     "stage_without_version": "a stage tag that no version can be told from",
     "tag_differs_here": "a tag of the clone is not the server's",
     "tag_missing": "a recorded version without its tag",
@@ -177,7 +181,8 @@ class Facts:
     `releases` is None where GitHub was not asked, and was read before the records: whatever draft is in it, its claim,
     which is written first, is among them. `drafts`: the token sees drafts. `damaged`: paths of records that cannot be
     read, with their bytes. `runs`: model and id of every recorded run. `doubts`: by tag, why nothing but the data
-    branch speaks for a record; empty text where its release proves it.
+    branch speaks for a record; empty text where its release proves it. `deployments` of stages, newest first; None
+    where the token may not read them.
     """
 
     state: RegistryState
@@ -188,4 +193,5 @@ class Facts:
     drafts: bool = False
     runs: frozenset[tuple[str, str]] = frozenset()
     doubts: Mapping[str, str] = field(default_factory=dict)
+    deployments: tuple[StageDeployment, ...] | None = ()
     clone: Clone | None = None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trackside.documents.release import Release
-from trackside.errors import DataError, NotFound, ToolError
+from trackside.errors import DataError, Forbidden, NotFound, ToolError
 from trackside.models.finding import Clone, Facts
 from trackside.models.proof import doubts
 from trackside.plan.objects import GitTree, git_env
@@ -24,8 +24,10 @@ from trackside.system.process import Processes
 
 if TYPE_CHECKING:
     from trackside.forge.github import GithubForge
-    from trackside.forge.model import FoundRelease
+    from trackside.forge.model import FoundRelease, StageDeployment
 
+DEPLOYMENTS = 300
+"""So many of GitHub's deployments are compared with the stage tags, the newest."""
 ASKED = 50
 """Releases that are asked for one by one, where the list does not have them."""
 
@@ -82,10 +84,19 @@ def read(patient: Patient) -> Facts:
         runs=runs,
         releases=releases,
         doubts=doubts(server.forge, server.folder, state, records, releases),
+        deployments=_deployments(server),
         drafts=server.writes,
         now=patient.clock.now(),
         clone=_clone(patient, patient.repo, tip) if patient.repo else None,
     )
+
+
+def _deployments(server: Server) -> tuple[StageDeployment, ...] | None:
+    """What GitHub's deployments say of stages; None where the token may not read them."""
+    try:
+        return server.forge.stage_deployments(limit=DEPLOYMENTS)
+    except (Forbidden, NotFound):
+        return None
 
 
 def _later(server: Server, records: Iterable[Release], releases: Iterable[FoundRelease]) -> Iterator[FoundRelease]:
