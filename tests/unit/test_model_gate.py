@@ -200,7 +200,7 @@ def test_clean_models_pass(tmp_path: Path) -> None:
         found = scan(file)
         assert found.safe, (file.name, [str(one) for one in found.unknown], found.problems)
         pickles += found.pickles
-        assert (found.pickles > 0) == (file.suffix in (".pkl", ".joblib")), file.name
+        assert (found.pickles > 0) == (file.suffix in (".pkl", ".joblib", ".pt")), file.name
     print(f"{len(files)} clean model files, {pickles} pickles")
     assert len(files) >= 15
 
@@ -263,6 +263,7 @@ def test_what_cannot_be_looked_into_is_refused(tmp_path: Path) -> None:
         "damaged": (bytes(damaged), "cannot be unpacked"),
         "cut": (gzip.compress(pickle.dumps(list(range(99))))[:-12], "cannot be unpacked"),
         "half": (pickle.dumps(list(range(99)))[:-5], "damaged pickle"),
+        "imports, then fails": (b"cmodule\nname\n\xff", "damaged pickle"),
     }
     for name, (data, words) in cases.items():
         path = tmp_path / name
@@ -270,6 +271,9 @@ def test_what_cannot_be_looked_into_is_refused(tmp_path: Path) -> None:
         found = scan(path)
         assert not found.safe, name
         assert any(words in one for one in found.problems), (name, found.problems)
+    labels = tmp_path / "labels.txt"
+    labels.write_text("cat\ndog\nbird\n")  # the first two lines are an import to pickle
+    assert scan(labels).safe
 
 
 def test_a_bomb_is_left_within_the_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
