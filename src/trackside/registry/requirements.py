@@ -170,8 +170,8 @@ def _approvals(model: Model, gate: StagePolicy, facts: Facts, actor: str) -> lis
         Lack(
             key="approvals",
             reason_code="approvals_missing",
-            message=f"{gate.stage} needs {gate.approvals} approval{'s' * (gate.approvals > 1)} of {model.name} v{facts.version} ({where}); "
-            f"it has {len(good)}" + (f": {', '.join(good)}" if good else ""),
+            message=f"{gate.stage} needs {gate.approvals} approval{'s' * (gate.approvals > 1)} of "
+            f"{model.name} v{facts.version} ({where}); it has {len(good)}" + (f": {', '.join(good)}" if good else ""),
             remedy="have somebody else approve: by a review of the pull request at the head that was merged, or as a "
             "required reviewer of an environment of the job `promote`",
             why="; ".join(passed_over),
