@@ -39,6 +39,7 @@ LARGEST = 16 * 1024**3
 DEEPEST = 4
 """Archives within archives."""
 LONGEST_HEADER = 1 << 16
+_TEXT = 1 << 16
 SAFE_FORMATS = "safetensors, skops, ONNX, or the library's own format (XGBoost JSON, LightGBM text, CatBoost cbm)"
 _ARRAY = b"\x93NUMPY"
 _TORCH = b"\x80\x02\x8a\x0a" + 0x1950A86A20F9469CFC6C.to_bytes(10, "little") + b"."
@@ -275,15 +276,26 @@ def _is_marked(head: bytes) -> bool:
     return head[:1] == b"\x80" and len(head) > 1 and head[1] <= 5
 
 
+def _is_text(file: IO[bytes], start: int) -> bool:
+    """Whether a file goes on from here as lines that a person wrote."""
+    file.seek(start)
+    piece = file.read(_TEXT)
+    try:
+        text = piece.decode() if len(piece) < _TEXT else piece[: piece.rfind(b"\n") + 1].decode()
+    except UnicodeDecodeError:
+        return False
+    return all(one.isprintable() or one in "\t\r\n" for one in text)
+
+
 def _pickle(file: IO[bytes], head: bytes, label: str, found: _Found) -> bool:
     """Walk one pickle that begins with `head`; False where nothing can follow it."""
-    marked = _is_marked(head)
+    marked, start = _is_marked(head), file.tell()
     walk = Walk(file, strict=not marked)
     try:
         walk.run()
     except Ended as error:
-        if not marked and not walk.called:  # a text that begins like a pickle imports at most what is not there
-            return False
+        if not marked and not walk.called and (not walk.names or _is_text(file, start)):
+            return False  # such as the labels cat, dog, bird: it would import at most what is not there
         problem = f"{label} is a damaged pickle: {str(error)[:100]}"
     except Unclear as error:
         problem = f"{label}: {error}"
