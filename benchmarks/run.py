@@ -21,6 +21,7 @@ NAMES = (
     "release",
     "register",
     "registry",
+    "gate",
     "lineage",
     "image",
     "install",
