@@ -59,6 +59,23 @@ def test_data_that_nobody_has_is_named_by_digest(world: tuple[Bench, Run]) -> No
         store(remote)
 
 
+def test_imported_data_that_its_source_lost_too_is_told_as_that(tmp_path: Path) -> None:
+    said = f"deps:\n- path: raw.csv\n  repo:\n    url: {tmp_path / 'gone'}\n    rev_lock: {'a' * 40}\n"
+    said += f"frozen: true\nouts:\n- md5: {MD5}\n  size: 6\n  hash: md5\n  path: raw.csv\n"
+    bench, _ = Bench.make(origin_of(tmp_path), tmp_path / "a", {"data/raw.csv.dvc": said})
+    shutil.rmtree(bench.clone / ".dvc" / "cache")
+    shutil.rmtree(tmp_path / "remote")
+    with pytest.raises(DataError) as caught:
+        bench.reproduce(install=False)
+    assert (caught.value.exit_code, caught.value.reason_code) == (7, "data_missing")
+    told = caught.value.render()
+    assert "imported data is gone" in told
+    assert "data/raw.csv" in told
+    assert "neither a data remote nor the place that it was imported from has it" in told
+    assert "re-run" not in told
+    assert "default remote" not in told
+
+
 def test_every_place_is_asked_and_damage_is_seen(world: tuple[Bench, Run], tmp_path: Path) -> None:
     """A damaged cache, an empty default remote, one that does not answer, and one that has it."""
     from trackside.reproduce.code import Repository, find_code
