@@ -294,7 +294,8 @@ def _pickle(file: IO[bytes], head: bytes, label: str, found: _Found) -> bool:
     try:
         walk.run()
     except Ended as error:
-        if not marked and not walk.called and (not walk.names or _is_text(file, start)):
+        imports = any(all(word.isidentifier() for word in str(one).split(".")) for one in walk.names)
+        if not marked and not walk.called and (not imports or _is_text(file, start)):
             return False  # such as the labels cat, dog, bird: it would import at most what is not there
         problem = f"{label} is a damaged pickle: {str(error)[:100]}"
     except Unclear as error:
