@@ -319,13 +319,13 @@ def test_a_stage_tag_that_was_deleted_or_moved_is_seen_by_its_deployment(world: 
     assert world.promote("1.0.1", "live") == "promoted"
     first, second = "delay#live#5", "delay#live#6"
     held = world.bare.refs("refs/tags/")
-    world.fresh()
-    assert (world.doctor().code, world.doctor().notes) == (0, set())
 
     def now() -> tuple[set[str], set[str]]:
+        """Problems and notes; two promotions of a test may be of one second."""
         said = world.doctor("--repository", world.at.repo, folder=world.clone.parent)
-        return said.problems, said.notes
+        return said.problems, said.notes - {"clock_disorder"}
 
+    assert now() == (set(), set())
     world.gone(second)
     assert now() == ({"stage_tag_missing"}, set())
     world.forced(second, held[f"refs/tags/{second}"])
@@ -333,10 +333,8 @@ def test_a_stage_tag_that_was_deleted_or_moved_is_seen_by_its_deployment(world: 
     assert now() == (set(), {"stage_tag_missing", "counter_gap"})
     world.forced(first, held[f"refs/tags/{first}"])
     world.tagged(second, world.commits[0], "by hand\n", NOW)
-    problems, notes = now()
-    assert (problems, notes - {"clock_disorder"}) == ({"stage_tag_moved"}, set())
+    assert now() == ({"stage_tag_moved"}, set())
     world.tagged(second, world.commits[1], "by hand\n\nVersion: 1.0.0\n", NOW)
     assert "stage_tag_moved" in now()[0]
     assert world.promote("1.0.1", "live") == "promoted"
-    problems, notes = now()
-    assert (problems, notes - {"clock_disorder"}) == (set(), {"stage_tag_moved"})
+    assert now() == (set(), {"stage_tag_moved"})
