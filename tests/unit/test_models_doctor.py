@@ -25,7 +25,7 @@ def test_commands_are_right_or_say_what_to_do(
     built: tuple[World, Prepared], sandbox: Sandbox, tmp_path: Path, case: Case
 ) -> None:
     """Each command, then, with the same harm done anew, the doctor."""
-    first, prepared = built
+    (first, prepared), fired = built, sandbox.faults.fired
     for number, look in enumerate((answers, None)):
         prepared.restore()
         world = World(at=first.at, clone=tmp_path / f"clone-{number}", commits=first.commits)
@@ -35,7 +35,7 @@ def test_commands_are_right_or_say_what_to_do(
         else:
             examine(world, case)
         COUNTED.append(case.name)
-    assert not sandbox.faults.fired
+    assert sandbox.faults.fired == fired
 
 
 def test_every_case_was_looked_at() -> None:
