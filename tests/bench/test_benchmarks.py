@@ -72,9 +72,9 @@ def test_a_comment_starts_its_run_within_eight_calls(tmp_path: Path) -> None:
 @pytest.mark.act
 def test_a_merged_run_is_released_without_a_stage(tmp_path: Path) -> None:
     rows = measured(tmp_path, "release")
-    assert bounds(rows) == [("s", 8.0), ("", 0), ("", 60), ("", 20)]
+    assert bounds(rows) == [("s", 8.0), ("", 0), ("", 12), ("", 12)]
     assert next(row["value"] for row in rows.values() if row["bound"] == 0) == 0
-    assert all(row["good"] for row in rows.values() if row["bound"] in (60, 20))
+    assert all(row["good"] for row in rows.values() if row["bound"] == 12)
 
 
 @pytest.mark.net
